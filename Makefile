@@ -1,0 +1,48 @@
+# Every target makes what it needs; a fresh machine needs Python 3.11+ and make.
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell $(p) -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $(p))))
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+UV := $(BIN)/uv
+
+.PHONY: demo test lint protos consul lock clean
+
+demo: $(VENV)/.installed-run
+	@$(BIN)/python -m facet.demo
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+
+protos: $(VENV)/.installed-dev
+	$(BIN)/python protos/generate.py
+
+consul:
+	.ci/tools/build.sh
+
+lock: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --no-emit-index-url \
+	  --no-header --no-annotate --extra dev pyproject.toml -o constraints.txt
+	sed -i '1i # Exact versions of everything that the project installs; renewed by `make lock`.' constraints.txt
+
+clean:
+	rm -rf $(VENV) .facet build dist
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Facet needs Python 3.11, 3.12 or 3.13 on the PATH." >&2; exit 1; }
+	@echo "Making the virtual environment with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.installed-run: $(UV) pyproject.toml constraints.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(UV) pyproject.toml constraints.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-run

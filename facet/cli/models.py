@@ -1,0 +1,157 @@
+"""`facet models`: the model repository."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from facet.cli.model_names import parse_model
+from facet.cli.options import DEFAULT_HOME, Home, Json, Models
+from facet.cli.output import answers, notices, write_json
+from services.common.models.key import ModelKey
+from services.common.models.manifest import Manifest
+from services.common.models.native_logs import QUIET_ENVIRONMENT
+from services.common.models.normalisation import Normalisation
+from services.common.models.repository import ModelRepository
+from services.common.settings import CommonSettings, read_settings
+
+app = typer.Typer(help="The model repository.", no_args_is_help=True, rich_markup_mode=None)
+
+LABELS_SHOWN = 5
+
+
+def open_repository(home: Path, models: str) -> ModelRepository:
+    """Return the repository that the options name."""
+    settings = read_settings(CommonSettings, home=home, models=models)
+    return ModelRepository.open(settings.models_url)
+
+
+@app.command("list")
+def list_models(as_json: Json = False, models: Models = "", home: Home = DEFAULT_HOME) -> None:
+    """List all models and versions."""
+    repository = open_repository(home, models)
+    manifests = [
+        repository.load_manifest(name, version)
+        for name in repository.list_models()
+        for version in repository.versions(name)
+    ]
+    if as_json:
+        write_json([_summary(manifest) for manifest in manifests], indent=2)
+        return
+    if not manifests:
+        notices().print(f"There is no model in {repository.root}.")
+    table = Table("model", "version", "input", "classes", "engines", "created", "source", box=None)
+    for manifest in manifests:
+        table.add_row(
+            manifest.name,
+            str(manifest.version),
+            " x ".join(map(str, manifest.input.shape)),
+            str(manifest.outputs.classes),
+            " ".join(artefact.format for artefact in manifest.artefacts),
+            f"{manifest.created:%Y-%m-%d %H:%M}",
+            manifest.source,
+        )
+    if manifests:
+        answers().print(table)
+
+
+@app.command("show")
+def show(
+    model: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="Newest by default.")],
+    as_json: Json = False,
+    models: Models = "",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Show all that is known of one version."""
+    repository = open_repository(home, models)
+    name, version = parse_model(model)
+    manifest = repository.load_manifest(name, version or repository.latest(name))
+    described = manifest.model_dump(mode="json")
+    if as_json:
+        write_json(described, indent=2)
+        return
+    labels = described.pop("labels")
+    shown = ", ".join(labels[:LABELS_SHOWN]) + (", ..." if len(labels) > LABELS_SHOWN else "")
+    table = Table(show_header=False, box=None)
+    for field, value in {**described, "labels": f"{len(labels)}: {shown}"}.items():
+        table.add_row(field, _text(value))
+    answers().print(table)
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the model; a new one or not.")],
+    file: Annotated[Path, typer.Argument(help="A stock Keras model (.keras).")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with a `label` column, or a line a class.", dir_okay=False),
+    ] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(help="tf, torch, caffe or none: the modes of Keras's preprocess_input."),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Instead of a mode: (x - MEAN) * SCALE, such as 123,117,104.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="See --mean.")] = None,
+    resize: Annotated[
+        int, typer.Option(min=0, help="Pixels of the shorter side; 0 stretches the picture.")
+    ] = 0,
+    crop: Annotated[
+        int, typer.Option(min=0, help="Pixels of the centre crop; the input's side if given.")
+    ] = 0,
+    models: Models = "",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Add a Keras model as a new version; a running cluster serves it some seconds later."""
+    os.environ.update(QUIET_ENVIRONMENT)
+    from services.training.adding import add_model
+    from services.training.labels import read_labels
+
+    console = notices()
+    with console.status("Starting") as status:
+        manifest = add_model(
+            open_repository(home, models),
+            name,
+            file,
+            labels=None if labels is None else read_labels(labels),
+            normalisation=Normalisation.from_options(preprocessing, mean, scale),
+            resize=resize,
+            crop=crop,
+            tell=lambda line: status.update(line.capitalize()),
+        )
+    console.print(
+        f"Added [bold]{manifest.name}:{manifest.version}[/] "
+        f"({', '.join(artefact.format for artefact in manifest.artefacts)})"
+    )
+
+
+@app.command("remove")
+def remove(
+    model: Annotated[str, typer.Argument(metavar="NAME:VERSION")],
+    models: Models = "",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Remove one version for good; shards stop serving it some seconds later."""
+    name, version = parse_model(model)
+    if version is None:
+        raise typer.BadParameter("say which version: NAME:VERSION")
+    open_repository(home, models).remove(name, version)
+    notices().print(f"Removed {ModelKey(name, version)}")
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return manifest.model_dump(
+        mode="json",
+        include={"name", "version", "created", "input", "outputs", "source", "metrics", "digest"},
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "\n".join(_text(item) for item in value)
+    return str(value)

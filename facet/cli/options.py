@@ -1,0 +1,32 @@
+"""Options that several subcommands share."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from services.common.settings import DEFAULT_HOME
+
+Home: TypeAlias = Annotated[
+    Path,
+    typer.Option(envvar="FACET_HOME", help="Folder of all state: models, logs, registry."),
+]
+Models: TypeAlias = Annotated[
+    str,
+    typer.Option(envvar="FACET_MODELS", help="Model repository; default: `models` in --home."),
+]
+Registry: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="FACET_REGISTRY",
+        help="file:///path or consul://host:port[/prefix]; default: `registry` in --home.",
+    ),
+]
+Gateway: TypeAlias = Annotated[
+    str, typer.Option(envvar="FACET_GATEWAY", help="HOST:PORT of the gateway.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+DEFAULT_GATEWAY = "localhost:50051"
+
+__all__ = ["DEFAULT_GATEWAY", "DEFAULT_HOME", "Gateway", "Home", "Json", "Models", "Registry"]

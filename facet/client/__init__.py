@@ -1,0 +1,1 @@
+"""The calling side: what the command line is made of."""

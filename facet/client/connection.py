@@ -1,0 +1,45 @@
+"""A channel to a gateway, and its errors as domain errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import grpc
+from grpc_status import rpc_status
+
+from services.common.errors import FacetError, UnavailableError
+from services.common.statuses import from_status
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+def connect(gateway: str) -> grpc.aio.Channel:
+    """Return a channel to a gateway at host:port. Nothing is sent before the first call."""
+    return grpc.aio.insecure_channel(gateway, options=_OPTIONS)
+
+
+@contextmanager
+def domain_errors(gateway: str) -> Iterator[None]:
+    """Raise the domain error that a failed call stands for.
+
+    UnavailableError with reason UNREACHABLE when there is no gateway at that address.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise _domain_error(gateway, error) from None
+
+
+def _domain_error(gateway: str, error: grpc.aio.AioRpcError) -> FacetError:
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: needs metadata
+    if status is not None:
+        return from_status(status)
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return UnavailableError(f"no gateway answers at {gateway}", reason="UNREACHABLE")
+    return FacetError(error.details() or error.code().name, reason=error.code().name)

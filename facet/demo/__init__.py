@@ -1,0 +1,1 @@
+"""`make demo`: the main job from nothing, on real pictures."""

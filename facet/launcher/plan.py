@@ -1,0 +1,77 @@
+"""Which processes make a cluster on one machine, and with what environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+# Messages of images are large and short-lived: without these glibc maps and unmaps each.
+_MALLOC: Final = {
+    "MALLOC_MMAP_THRESHOLD_": "134217728",
+    "MALLOC_TRIM_THRESHOLD_": "536870912",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+MODULES: Final[Mapping[str, str]] = {
+    "scheduler": "services.scheduler",
+    "preprocessing": "services.preprocessing",
+    "aggregation": "services.aggregation",
+    "inference": "services.inference",
+    "gateway": "gateway",
+}
+"""Service → the module that runs it. In the order in which a cluster starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """One process to keep running."""
+
+    name: str
+    """Such as inference-2."""
+    service: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """A cluster on this machine."""
+
+    home: Path
+    """Folder of all its state; two clusters have two."""
+    port: int = 50051
+    """The gateway's public port; 0: any free one."""
+    host: str = "127.0.0.1"
+    """Address that the gateway listens on."""
+    instances: Mapping[str, int] = field(default_factory=lambda: {"inference": 2})
+    """How many processes of a service, where it is not one."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of all processes: FACET_<NAME> → value."""
+    modules: Mapping[str, str] = field(default_factory=lambda: MODULES)
+
+    def processes(self) -> list[ProcessPlan]:
+        """Return every process, in the order of the start."""
+        return [
+            self._process(service, module, number)
+            for service, module in self.modules.items()
+            for number in range(1, self.instances.get(service, 1) + 1)
+        ]
+
+    def _process(self, service: str, module: str, number: int) -> ProcessPlan:
+        name = f"{service}-{number}"
+        environment = {
+            **_MALLOC,
+            **os.environ,
+            "FACET_HOME": str(self.home),
+            **self.settings,
+            "FACET_NAME": name,
+            "FACET_DIE_WITH_PARENT": "true",
+        }
+        for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST"):
+            environment.pop(setting, None)  # meant for one process, and these are many
+        if service == "gateway":
+            environment |= {"FACET_PORT": str(self.port), "FACET_HOST": self.host}
+            environment |= {"FACET_ADVERTISE_HOST": "127.0.0.1"}
+        return ProcessPlan(name, service, (sys.executable, "-m", module), environment)

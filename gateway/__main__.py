@@ -1,0 +1,107 @@
+"""The gateway: `python -m gateway`."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from facet.cluster.v1 import cluster_pb2_grpc
+from facet.inference.v1 import inference_pb2
+from facet.recognition.v1 import recognition_pb2_grpc
+from gateway.aggregation import AggregationClient, connect_aggregation
+from gateway.catalog import Catalog
+from gateway.checks import Limits
+from gateway.cluster import ClusterServicer
+from gateway.cluster_view import ClusterView
+from gateway.dispatcher import Dispatcher
+from gateway.pipeline import Pipeline
+from gateway.preprocessing import PreprocessingClient, connect_preprocessing
+from gateway.recognition import RecognitionServicer
+from gateway.settings import GatewaySettings
+from gateway.shards import ShardLink
+from services.common.process import Context, Service, Servicer, run_service
+from services.common.registry import Instance
+from services.common.rpc.fleet import Fleet
+from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
+
+NAME: Final = "gateway"
+
+
+class Gateway(Service):
+    """Wires the pipeline to the fleets that it works with."""
+
+    def __init__(self, settings: GatewaySettings, context: Context) -> None:
+        self._registry = registry = context.registry
+        self._draining = asyncio.Event()
+        self._catalog = Catalog()
+        self._shards = Fleet(registry, "inference", self._connect_shard, self._shards_changed)
+        preprocessing = Fleet(registry, "preprocessing", connect_preprocessing, self._notify)
+        aggregation = Fleet(registry, "aggregation", connect_aggregation, self._notify)
+        self._dispatcher = Dispatcher(
+            context.instance.id,
+            self._shards,
+            piece_images=settings.piece_images,
+            max_queued_images=settings.max_queued_images,
+        )
+        pipeline = Pipeline(
+            PreprocessingClient(preprocessing), self._dispatcher, AggregationClient(aggregation)
+        )
+        self._fleets: dict[str, Fleet[Any]] = {
+            fleet.service: fleet for fleet in (preprocessing, self._shards, aggregation)
+        }
+        self._view = ClusterView(
+            registry, self._fleets, self._catalog, lambda: self._dispatcher.connected
+        )
+        limits = Limits(settings.max_images, settings.default_deadline_s, settings.max_deadline_s)
+        self.servicers = (
+            Servicer(
+                "facet.recognition.v1.RecognitionService",
+                recognition_pb2_grpc.add_RecognitionServiceServicer_to_server,
+                RecognitionServicer(
+                    pipeline,
+                    self._catalog,
+                    limits,
+                    settings.max_stream_requests,
+                    self._draining,
+                ),
+            ),
+            Servicer(
+                "facet.cluster.v1.ClusterService",
+                cluster_pb2_grpc.add_ClusterServiceServicer_to_server,
+                ClusterServicer(self._view, self._draining),
+            ),
+        )
+
+    async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Follow the registry, the shards and the scheduler."""
+        for fleet in self._fleets.values():
+            background(fleet.run())
+        for watcher in self._view.watchers():
+            background(watcher)
+        background(follow_leader(self._registry, SCHEDULER_ROLE, self._dispatcher.session))
+
+    async def drain(self) -> None:
+        """Answer the requests in hand; streams end after theirs."""
+        self._draining.set()
+
+    def _connect_shard(self, instance: Instance, on_change: Callable[[], None]) -> ShardLink:
+        return ShardLink(instance, on_change, self._shard_reported)
+
+    def _shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
+        self._catalog.report(shard, report)
+        self._notify()
+
+    def _shards_changed(self) -> None:
+        self._catalog.keep_only(self._shards.links)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._view.notify()
+
+
+def main() -> None:
+    """Run the gateway until SIGTERM."""
+    run_service(NAME, GatewaySettings, Gateway)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The last step: raw outputs → results in the order of the request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import grpc
+import structlog
+
+from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
+from facet.recognition.v1 import recognition_pb2
+from facet.type.v1 import model_pb2
+from gateway.coalescer import Coalescer
+from gateway.requests import Options, Output, Prepared
+from services.common.deadline import Deadline
+from services.common.errors import (
+    DeadlineExceededError,
+    DrainingError,
+    InternalError,
+    LinkLostError,
+)
+from services.common.registry import Instance
+from services.common.rpc.fleet import Fleet
+from services.common.rpc.links import Link
+from services.common.statuses import from_status, to_status
+
+log = structlog.get_logger(__name__)
+
+CALLS_PER_INSTANCE: Final = 2
+MAX_CALL_IMAGES: Final = 1024
+MAX_ATTEMPTS: Final = 4
+"""So many processes may die before what they were working on is given up."""
+
+AggregationLink = Link[aggregation_pb2.CombineRequest, aggregation_pb2.CombineResponse]
+
+
+def connect_aggregation(instance: Instance, on_change: Callable[[], None]) -> AggregationLink:
+    """Return a link to an aggregation instance."""
+
+    def open_stream(
+        channel: grpc.aio.Channel, requests: AsyncIterator[aggregation_pb2.CombineRequest]
+    ) -> Any:
+        return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine(requests)
+
+    return Link(instance.address, open_stream, on_change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    item: aggregation_pb2.CombineItem
+    model: model_pb2.ModelDescriptor
+    deadline: Deadline
+
+
+class AggregationClient:
+    """Coalesces the outputs of many requests into calls; repeats calls whose process went away."""
+
+    def __init__(self, fleet: Fleet[AggregationLink]) -> None:
+        self._fleet = fleet
+        self._known: WeakKeyDictionary[AggregationLink, set[str]] = WeakKeyDictionary()
+        self._coalescer: Coalescer[_Job, aggregation_pb2.CombinedItem] = Coalescer(
+            self._send,
+            slots=lambda: CALLS_PER_INSTANCE * len(fleet.links),
+            weigh=lambda job: job.item.images,
+            max_weight=MAX_CALL_IMAGES,
+        )
+
+    async def combine(
+        self,
+        prepared: Prepared,
+        outputs: Sequence[Output],
+        model: model_pb2.ModelDescriptor,
+        options: Options,
+        deadline: Deadline,
+    ) -> list[recognition_pb2.ImageResult]:
+        """Return one result for each picture of the request, in order.
+
+        Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
+        """
+        errors = dict(prepared.errors)
+        for output in outputs:
+            if output.error is not None:
+                errors.update(dict.fromkeys(output.positions, output.error))
+        if len(errors) == prepared.count:
+            results = [recognition_pb2.ImageResult() for _ in range(prepared.count)]
+        else:
+            results = await self._combine(prepared.count, outputs, model, options, deadline)
+        for place, error in errors.items():
+            results[place].error.CopyFrom(to_status(error))
+        return results
+
+    async def _combine(
+        self,
+        count: int,
+        outputs: Sequence[Output],
+        model: model_pb2.ModelDescriptor,
+        options: Options,
+        deadline: Deadline,
+    ) -> list[recognition_pb2.ImageResult]:
+        item = aggregation_pb2.CombineItem(
+            descriptor_digest=model.digest,
+            images=count,
+            top_k=options.top_k,
+            pieces=[
+                aggregation_pb2.PieceScores(positions=output.positions, scores=output.scores)
+                for output in outputs
+                if output.scores is not None
+            ],
+        )
+        try:
+            async with asyncio.timeout(deadline.remaining_s):
+                (combined,) = await self._coalescer.submit([_Job(item, model, deadline)])
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline passed during aggregation") from None
+        if combined.error.code:
+            raise from_status(combined.error)
+        return list(combined.results)
+
+    async def _send(self, jobs: list[_Job]) -> Sequence[aggregation_pb2.CombinedItem]:
+        deadline = max(job.deadline for job in jobs)
+        lost: list[str] = []
+        while len(lost) < MAX_ATTEMPTS:
+            name, link = await self._fleet.pick(deadline, avoid=lost)
+            try:
+                return await self._call(link, jobs, deadline)
+            except (LinkLostError, DrainingError) as error:
+                log.warning("aggregation lost", instance=name, error=error.message)
+                lost.append(name)
+        raise LinkLostError(f"aggregation went away {len(lost)} times during one call")
+
+    async def _call(
+        self, link: AggregationLink, jobs: list[_Job], deadline: Deadline
+    ) -> Sequence[aggregation_pb2.CombinedItem]:
+        known = self._known.setdefault(link, set())
+        response = await link.call(_request(jobs, known, deadline), deadline)
+        if any(item.descriptor_needed for item in response.items):
+            known.clear()
+            response = await link.call(_request(jobs, known, deadline), deadline)
+        if len(response.items) != len(jobs) or any(i.descriptor_needed for i in response.items):
+            raise InternalError("aggregation answered something else than it was asked")
+        known.update(job.model.digest for job in jobs)
+        return response.items
+
+
+def _request(
+    jobs: list[_Job], known: set[str], deadline: Deadline
+) -> aggregation_pb2.CombineRequest:
+    request = aggregation_pb2.CombineRequest(timeout_ms=deadline.remaining_ms)
+    for job in jobs:
+        item = request.items.add()
+        item.CopyFrom(job.item)
+        if job.model.digest not in known:
+            item.descriptor.CopyFrom(job.model)
+    return request

@@ -1,0 +1,103 @@
+"""The cluster as this gateway sees it: membership from the registry, the rest from the links."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from facet.cluster.v1 import cluster_pb2
+from gateway.catalog import Catalog
+from services.common.registry import Instance, Registry, View
+from services.common.rpc.fleet import Fleet
+from services.common.rpc.leader import SCHEDULER_ROLE
+
+UNLINKED: Final = ("gateway", "scheduler")
+"""Services that the gateway has no link of calls to; it watches their membership only."""
+
+
+class ClusterView:
+    """Puts the view together; `changed` is called with every change of membership."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        fleets: Mapping[str, Fleet[Any]],
+        catalog: Catalog,
+        scheduler_connected: Callable[[], bool],
+    ) -> None:
+        self._registry = registry
+        self._fleets = fleets
+        self._catalog = catalog
+        self._scheduler_connected = scheduler_connected
+        self._unlinked: dict[str, View] = {service: View() for service in UNLINKED}
+        self._leader: str | None = None
+        self._changed = asyncio.Event()
+
+    def notify(self) -> None:
+        """Something that the view shows has changed."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        """Wait for the next change."""
+        await self._changed.wait()
+
+    def watchers(self) -> list[Coroutine[Any, Any, None]]:
+        """What has to run in the background."""
+        return [self._watch_leader(), *(self._watch(service) for service in UNLINKED)]
+
+    def message(self) -> cluster_pb2.Cluster:
+        """Return the view at this moment."""
+        views = [*(fleet.view for fleet in self._fleets.values()), *self._unlinked.values()]
+        instances = [instance for view in views for instance in view.instances]
+        instances.sort(key=lambda instance: (instance.service, instance.id))
+        return cluster_pb2.Cluster(
+            instances=[self._instance(instance) for instance in instances],
+            registry_reachable=all(view.reachable for view in views),
+            missing=self._missing(),
+        )
+
+    def _missing(self) -> list[str]:
+        missing = [
+            f"no {name} instance can be reached"
+            for name, fleet in self._fleets.items()
+            if not any(link.up for link in fleet.links.values())
+        ]
+        if not self._scheduler_connected():
+            missing.append("no scheduler leads")
+        if not self._catalog.served():
+            missing.append("no model is served")
+        return missing
+
+    def _instance(self, instance: Instance) -> cluster_pb2.Instance:
+        message = cluster_pb2.Instance(
+            service=instance.service,
+            id=instance.id,
+            address=instance.address,
+            state=self._state(instance),
+        )
+        report = self._catalog.reports.get(instance.id)
+        if report is not None:
+            message.models.extend(model.model for model in report.models)
+            message.refused.extend(report.refused)
+            message.load.CopyFrom(report.load)
+        return message
+
+    def _state(self, instance: Instance) -> cluster_pb2.InstanceState:
+        if instance.service == "scheduler" and instance.address != self._leader:
+            return cluster_pb2.INSTANCE_STATE_STANDBY
+        fleet = self._fleets.get(instance.service)
+        if fleet is not None:
+            link = fleet.links.get(instance.id)
+            if link is None or not link.up:
+                return cluster_pb2.INSTANCE_STATE_UNREACHABLE
+        return cluster_pb2.INSTANCE_STATE_SERVING
+
+    async def _watch(self, service: str) -> None:
+        async for view in self._registry.watch(service):
+            self._unlinked[service] = view
+            self.notify()
+
+    async def _watch_leader(self) -> None:
+        async for leader in self._registry.watch_leader(SCHEDULER_ROLE):
+            self._leader = leader
+            self.notify()

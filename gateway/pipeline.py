@@ -1,0 +1,59 @@
+"""What becomes of a request. The file to read first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from facet.recognition.v1 import recognition_pb2
+from facet.type.v1 import model_pb2
+from gateway.aggregation import AggregationClient
+from gateway.dispatcher import Dispatcher
+from gateway.preprocessing import PreprocessingClient
+from gateway.requests import Options, Output, Prepared
+from services.common.deadline import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Three steps, each a service of its own; none of them knows the next."""
+
+    preprocessing: PreprocessingClient
+    dispatcher: Dispatcher
+    aggregation: AggregationClient
+
+    async def recognize(
+        self,
+        images: Sequence[bytes],
+        model: model_pb2.ModelDescriptor,
+        options: Options,
+        deadline: Deadline,
+    ) -> recognition_pb2.RecognizeResponse:
+        """Recognise encoded pictures. One picture's error is data in its own result."""
+        prepared = await self.preprocessing.prepare(images, model.input, deadline)
+        return await self.recognize_prepared(prepared, model, options, deadline)
+
+    async def recognize_prepared(
+        self,
+        prepared: Prepared,
+        model: model_pb2.ModelDescriptor,
+        options: Options,
+        deadline: Deadline,
+    ) -> recognition_pb2.RecognizeResponse:
+        """Recognise pictures that have the shape of the model's input already."""
+        outputs = await self.dispatcher.infer(prepared, model, deadline)
+        results = await self.aggregation.combine(prepared, outputs, model, options, deadline)
+        return recognition_pb2.RecognizeResponse(
+            model=model.model,
+            results=results,
+            executions=[_execution(output) for output in outputs] if options.explain else (),
+        )
+
+
+def _execution(output: Output) -> recognition_pb2.Execution:
+    return recognition_pb2.Execution(
+        shard=output.shard,
+        images=output.positions,
+        batch_size=output.batch_size,
+        queue_us=output.queue_us,
+        device_us=output.device_us,
+        attempts=output.attempts,
+    )

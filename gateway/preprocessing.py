@@ -1,0 +1,153 @@
+"""The first step: encoded pictures → pixels, by whichever preprocessing instance is free."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import structlog
+
+from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
+from facet.type.v1 import model_pb2
+from gateway.coalescer import Coalescer
+from gateway.requests import Prepared
+from services.common.deadline import Deadline
+from services.common.errors import (
+    DeadlineExceededError,
+    DrainingError,
+    FacetError,
+    ImageError,
+    LinkLostError,
+    UnavailableError,
+)
+from services.common.registry import Instance
+from services.common.rpc.fleet import Fleet
+from services.common.rpc.links import Link
+from services.common.statuses import from_status
+
+log = structlog.get_logger(__name__)
+
+CALLS_PER_INSTANCE: Final = 2
+"""One is decoded while the next one travels."""
+MAX_CALL_BYTES: Final = 4 * 1024 * 1024
+SOLO_DEATHS: Final = 2
+"""So many processes that died while they had nothing from us but one picture convict it."""
+
+PreprocessingLink = Link[preprocessing_pb2.PrepareRequest, preprocessing_pb2.PrepareResponse]
+
+
+def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> PreprocessingLink:
+    """Return a link to a preprocessing instance."""
+
+    def open_stream(
+        channel: grpc.aio.Channel, requests: AsyncIterator[preprocessing_pb2.PrepareRequest]
+    ) -> Any:
+        return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
+
+    return Link(instance.address, open_stream, on_change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    content: bytes
+    deadline: Deadline
+
+
+Outcome = bytes | FacetError
+
+
+class PreprocessingClient:
+    """Coalesces pictures into calls, and keeps a picture that kills its decoder from the others."""
+
+    def __init__(self, fleet: Fleet[PreprocessingLink]) -> None:
+        self._fleet = fleet
+        self._coalescers: dict[bytes, Coalescer[_Picture, Outcome]] = {}
+        self._quarantine = asyncio.Lock()
+
+    async def prepare(
+        self, images: Sequence[bytes], spec: model_pb2.InputSpec, deadline: Deadline
+    ) -> Prepared:
+        """Return the pixels of each picture, or its error.
+
+        Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
+        """
+        pictures = [_Picture(image, deadline) for image in images]
+        try:
+            async with asyncio.timeout(deadline.remaining_s):
+                outcomes = await self._coalescer(spec).submit(pictures)
+        except TimeoutError:
+            raise DeadlineExceededError("the deadline passed during preprocessing") from None
+        done = [(place, item) for place, item in enumerate(outcomes) if isinstance(item, bytes)]
+        return Prepared(
+            count=len(images),
+            positions=[place for place, _ in done],
+            pixels=[pixels for _, pixels in done],
+            errors={
+                place: outcome
+                for place, outcome in enumerate(outcomes)
+                if isinstance(outcome, FacetError)
+            },
+        )
+
+    def _coalescer(self, spec: model_pb2.InputSpec) -> Coalescer[_Picture, Outcome]:
+        key = spec.SerializeToString(deterministic=True)
+        if key not in self._coalescers:
+
+            async def send(pictures: list[_Picture]) -> Sequence[Outcome]:
+                return await self._send(pictures, spec)
+
+            self._coalescers[key] = Coalescer(
+                send,
+                slots=lambda: CALLS_PER_INSTANCE * len(self._fleet.links),
+                weigh=lambda picture: len(picture.content),
+                max_weight=MAX_CALL_BYTES,
+            )
+        return self._coalescers[key]
+
+    async def _send(self, pictures: list[_Picture], spec: model_pb2.InputSpec) -> Sequence[Outcome]:
+        while True:
+            try:
+                return await self._call(pictures, spec)
+            except DrainingError:
+                continue  # it took nothing in; the next instance does
+            except LinkLostError as error:
+                log.warning("preprocessing lost", pictures=len(pictures), error=error.message)
+                # One of them may have killed the process. Alone, the innocent pass.
+                return [await self._call_alone(picture, spec) for picture in pictures]
+
+    async def _call_alone(self, picture: _Picture, spec: model_pb2.InputSpec) -> Outcome:
+        deaths = 0
+        async with self._quarantine:
+            while deaths < SOLO_DEATHS:
+                try:
+                    return (await self._call([picture], spec))[0]
+                except DrainingError:
+                    continue
+                except LinkLostError as error:
+                    deaths += 1
+                    log.warning("preprocessing lost with one picture", error=error.message)
+                except (DeadlineExceededError, UnavailableError) as error:
+                    return error
+        return ImageError(
+            "the decoder crashed on this picture, more than once", reason="DECODER_CRASHED"
+        )
+
+    async def _call(self, pictures: list[_Picture], spec: model_pb2.InputSpec) -> Sequence[Outcome]:
+        deadline = max(picture.deadline for picture in pictures)
+        _, link = await self._fleet.pick(deadline)
+        response = await link.call(
+            preprocessing_pb2.PrepareRequest(
+                timeout_ms=deadline.remaining_ms,
+                input=spec,
+                images=[picture.content for picture in pictures],
+            ),
+            deadline,
+        )
+        return [_outcome(image) for image in response.images]
+
+
+def _outcome(image: preprocessing_pb2.PreparedImage) -> Outcome:
+    if image.HasField("error"):
+        return from_status(image.error)
+    return image.pixels

@@ -1,0 +1,106 @@
+"""facet.recognition.v1: the public dialect ⇄ the pipeline."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
+from gateway.catalog import Catalog, ServedModel
+from gateway.checks import Limits, check_one_source, check_options, check_selector
+from gateway.pipeline import Pipeline
+from services.common.deadline import Deadline
+from services.common.errors import FacetError
+from services.common.rpc.calls import answer_stream, domain_error
+from services.common.rpc.context import ServicerContext, abort
+from services.common.statuses import to_status
+
+
+class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
+    """Checks what comes in, and turns domain errors into statuses."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        catalog: Catalog,
+        limits: Limits,
+        max_stream_requests: int,
+        draining: asyncio.Event,
+    ) -> None:
+        self._pipeline = pipeline
+        self._catalog = catalog
+        self._limits = limits
+        self._max_stream_requests = max_stream_requests
+        self._draining = draining
+
+    async def Recognize(
+        self, request: recognition_pb2.RecognizeRequest, context: ServicerContext
+    ) -> recognition_pb2.RecognizeResponse:
+        """Answer one request."""
+        try:
+            deadline = self._limits.deadline(context.time_remaining())
+            return await self._recognize(request, deadline)
+        except Exception as error:
+            await abort(context, domain_error(error))
+
+    async def StreamRecognize(
+        self,
+        requests: AsyncIterator[recognition_pb2.StreamRecognizeRequest],
+        context: ServicerContext,
+    ) -> None:
+        """Answer each request of a stream as its answer is ready."""
+
+        async def answer(
+            item: recognition_pb2.StreamRecognizeRequest,
+        ) -> recognition_pb2.StreamRecognizeResponse:
+            try:
+                deadline = self._limits.deadline(context.time_remaining())
+                response = await self._recognize(item.request, deadline)
+            except Exception as error:
+                return recognition_pb2.StreamRecognizeResponse(
+                    id=item.id, error=to_status(domain_error(error))
+                )
+            return recognition_pb2.StreamRecognizeResponse(id=item.id, response=response)
+
+        await answer_stream(requests, context, answer, self._draining, self._max_stream_requests)
+
+    async def ListModels(
+        self, request: recognition_pb2.ListModelsRequest, context: ServicerContext
+    ) -> recognition_pb2.ListModelsResponse:
+        """List the versions that can answer now."""
+        models = [_model(served) for served in self._catalog.served()]
+        for model in models:
+            del model.labels[:]
+        return recognition_pb2.ListModelsResponse(models=models)
+
+    async def GetModel(
+        self, request: recognition_pb2.GetModelRequest, context: ServicerContext
+    ) -> recognition_pb2.GetModelResponse:
+        """Describe one version."""
+        try:
+            served = self._catalog.describe(*check_selector(request.model))
+        except FacetError as error:
+            await abort(context, error)
+        return recognition_pb2.GetModelResponse(model=_model(served))
+
+    async def _recognize(
+        self, request: recognition_pb2.RecognizeRequest, deadline: Deadline
+    ) -> recognition_pb2.RecognizeResponse:
+        check_one_source(request)
+        options = check_options(request.options)
+        model = self._catalog.resolve(*check_selector(request.model))
+        if request.HasField("tensor"):
+            prepared = self._limits.tensor(request.tensor, model.input)
+            return await self._pipeline.recognize_prepared(prepared, model, options, deadline)
+        images = self._limits.images(request)
+        return await self._pipeline.recognize(images, model, options, deadline)
+
+
+def _model(served: ServedModel) -> recognition_pb2.Model:
+    descriptor = served.descriptor
+    return recognition_pb2.Model(
+        model=descriptor.model,
+        input=descriptor.input,
+        labels=descriptor.labels,
+        classes=len(descriptor.labels),
+        shards=served.shards,
+        engine=descriptor.engine,
+    )

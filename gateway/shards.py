@@ -1,0 +1,80 @@
+"""Links to inference shards: their work, and what they say of themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import grpc
+
+from facet.inference.v1 import inference_pb2, inference_pb2_grpc
+from services.common.deadline import Deadline
+from services.common.registry import Instance
+from services.common.rpc.channel import open_channel
+from services.common.rpc.links import Link
+
+RETRY_S: Final = 0.2
+
+
+class ShardLink:
+    """One shard: calls to it, and a watch of its models and load.
+
+    `on_report(shard, report)` is called with each report, in order.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        on_change: Callable[[], None],
+        on_report: Callable[[str, inference_pb2.WatchShardResponse], None],
+    ) -> None:
+        self._instance = instance
+        self._on_report = on_report
+        self._calls: Link[inference_pb2.InferRequest, inference_pb2.InferResponse] = Link(
+            instance.address, _open_stream, on_change
+        )
+
+    @property
+    def up(self) -> bool:
+        """Calls can be sent."""
+        return self._calls.up
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that wait for their response."""
+        return self._calls.in_flight
+
+    async def call(
+        self, request: inference_pb2.InferRequest, deadline: Deadline
+    ) -> inference_pb2.InferResponse:
+        """See `Link.call`."""
+        return await self._calls.call(request, deadline)
+
+    def retire(self) -> None:
+        """Let `run` return once the calls in flight have ended."""
+        self._calls.retire()
+
+    async def run(self) -> None:
+        """Keep calls and watch open until the link is retired and idle."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            await self._calls.run()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        async with open_channel(self._instance.address) as channel:
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            while True:
+                try:
+                    async for report in stub.WatchShard(inference_pb2.WatchShardRequest()):
+                        self._on_report(self._instance.id, report)
+                except grpc.aio.AioRpcError:
+                    pass  # `up` says so; the calls' link logs it
+                await asyncio.sleep(RETRY_S)
+
+
+def _open_stream(
+    channel: grpc.aio.Channel, requests: AsyncIterator[inference_pb2.InferRequest]
+) -> Any:
+    return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)

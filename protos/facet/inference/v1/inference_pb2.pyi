@@ -1,0 +1,81 @@
+from facet.cluster.v1 import cluster_pb2 as _cluster_pb2
+from facet.type.v1 import model_pb2 as _model_pb2
+from facet.type.v1 import tensor_pb2 as _tensor_pb2
+from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class InferRequest(_message.Message):
+    __slots__ = ("call_id", "timeout_ms", "grant_id", "grant_parts", "model", "pieces")
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    GRANT_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_PARTS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    call_id: int
+    timeout_ms: int
+    grant_id: str
+    grant_parts: int
+    model: _model_pb2.ModelVersion
+    pieces: _containers.RepeatedCompositeFieldContainer[Piece]
+    def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ...) -> None: ...
+
+class Piece(_message.Message):
+    __slots__ = ("piece_id", "images", "pixels")
+    PIECE_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    piece_id: int
+    images: int
+    pixels: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class InferResponse(_message.Message):
+    __slots__ = ("call_id", "error", "outputs", "batch_size", "queue_us", "device_us")
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_US_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_US_FIELD_NUMBER: _ClassVar[int]
+    call_id: int
+    error: _status_pb2.Status
+    outputs: _containers.RepeatedCompositeFieldContainer[PieceOutput]
+    batch_size: int
+    queue_us: int
+    device_us: int
+    def __init__(self, call_id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[PieceOutput, _Mapping]]] = ..., batch_size: _Optional[int] = ..., queue_us: _Optional[int] = ..., device_us: _Optional[int] = ...) -> None: ...
+
+class PieceOutput(_message.Message):
+    __slots__ = ("piece_id", "error", "scores")
+    PIECE_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    piece_id: int
+    error: _status_pb2.Status
+    scores: _tensor_pb2.Tensor
+    def __init__(self, piece_id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., scores: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
+
+class WatchShardRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchShardResponse(_message.Message):
+    __slots__ = ("sequence", "models", "models_included", "refused", "load")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    MODELS_INCLUDED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    models: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelDescriptor]
+    models_included: bool
+    refused: _containers.RepeatedCompositeFieldContainer[_cluster_pb2.RefusedModel]
+    load: _cluster_pb2.ShardLoad
+    def __init__(self, sequence: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., refused: _Optional[_Iterable[_Union[_cluster_pb2.RefusedModel, _Mapping]]] = ..., load: _Optional[_Union[_cluster_pb2.ShardLoad, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,39 @@
+from facet.type.v1 import model_pb2 as _model_pb2
+from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PrepareRequest(_message.Message):
+    __slots__ = ("call_id", "timeout_ms", "input", "images")
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    call_id: int
+    timeout_ms: int
+    input: _model_pb2.InputSpec
+    images: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., input: _Optional[_Union[_model_pb2.InputSpec, _Mapping]] = ..., images: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class PrepareResponse(_message.Message):
+    __slots__ = ("call_id", "error", "images")
+    CALL_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    call_id: int
+    error: _status_pb2.Status
+    images: _containers.RepeatedCompositeFieldContainer[PreparedImage]
+    def __init__(self, call_id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., images: _Optional[_Iterable[_Union[PreparedImage, _Mapping]]] = ...) -> None: ...
+
+class PreparedImage(_message.Message):
+    __slots__ = ("pixels", "error")
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    pixels: bytes
+    error: _status_pb2.Status
+    def __init__(self, pixels: _Optional[bytes] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...

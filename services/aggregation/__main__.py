@@ -1,0 +1,38 @@
+"""The aggregation service: `python -m services.aggregation`."""
+
+import asyncio
+from typing import Final
+
+from facet.aggregation.v1 import aggregation_pb2_grpc
+from services.aggregation.servicer import AggregationServicer
+from services.common.process import Context, Service, Servicer, run_service
+from services.common.settings import ServiceSettings
+
+NAME: Final = "aggregation"
+
+
+class Aggregation(Service):
+    """Stateless but for the descriptors that it keeps."""
+
+    def __init__(self, settings: ServiceSettings, context: Context) -> None:
+        self._draining = asyncio.Event()
+        self.servicers = (
+            Servicer(
+                "facet.aggregation.v1.AggregationService",
+                aggregation_pb2_grpc.add_AggregationServiceServicer_to_server,
+                AggregationServicer(self._draining),
+            ),
+        )
+
+    async def drain(self) -> None:
+        """Answer what is in hand, then end the streams."""
+        self._draining.set()
+
+
+def main() -> None:
+    """Run the service until SIGTERM."""
+    run_service(NAME, ServiceSettings, Aggregation)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Scores → classifications. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from facet.aggregation.v1 import aggregation_pb2
+from facet.recognition.v1 import recognition_pb2
+from services.common.errors import InvalidRequestError
+from services.common.tensors import to_array
+
+
+def combine_pieces(
+    pieces: Iterable[aggregation_pb2.PieceScores], images: int, labels: Sequence[str], top_k: int
+) -> list[recognition_pb2.ImageResult]:
+    """Return one result for each of `images` positions, in order.
+
+    A position that no piece covers gets a result without an outcome. Raises InvalidRequestError
+    (WRONG_SHAPE, WRONG_DTYPE) when the pieces and the labels do not fit together.
+    """
+    results = [recognition_pb2.ImageResult() for _ in range(images)]
+    for piece in pieces:
+        scores = _scores(piece, images, len(labels))
+        for position, classification in zip(
+            piece.positions, classify(scores, labels, top_k), strict=True
+        ):
+            results[position].classification.CopyFrom(classification)
+    return results
+
+
+def classify(
+    scores: npt.NDArray[np.float32], labels: Sequence[str], top_k: int
+) -> list[recognition_pb2.Classification]:
+    """Return the `top_k` best classes of each row of float32 [images, classes], best first.
+
+    Equal scores keep the order of the model's outputs.
+    """
+    best = top_indices(scores, top_k)
+    best_scores = np.take_along_axis(scores, best, axis=1)
+    return [
+        recognition_pb2.Classification(
+            classes=[
+                recognition_pb2.ClassScore(label=labels[index], index=index, score=score)
+                for index, score in zip(row, row_scores, strict=True)
+            ]
+        )
+        for row, row_scores in zip(best.tolist(), best_scores.tolist(), strict=True)
+    ]
+
+
+def top_indices(scores: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.intp]:
+    """Return the indices of the `top_k` largest scores of each row, [images, min(k, classes)]."""
+    classes = scores.shape[1]
+    if 0 < top_k < classes:
+        # Sorting a thousand classes costs ten times what finding the best five does; the
+        # partition alone would not keep the order of equals, so ties at the edge are sorted out.
+        edge = -np.partition(-scores, top_k - 1, axis=1)[:, top_k - 1 : top_k]
+        scores = np.where(scores >= edge, scores, -np.inf)
+    # Not a number sorts last in either case: it is no answer.
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return order[:, : top_k or classes]
+
+
+def _scores(
+    piece: aggregation_pb2.PieceScores, images: int, classes: int
+) -> npt.NDArray[np.float32]:
+    scores = to_array(piece.scores)
+    if scores.dtype != np.float32:
+        raise InvalidRequestError(
+            f"scores must be float32, not {scores.dtype}", reason="WRONG_DTYPE"
+        )
+    if scores.shape != (len(piece.positions), classes):
+        raise InvalidRequestError(
+            f"scores of {len(piece.positions)} images and {classes} classes cannot have the "
+            f"shape {list(scores.shape)}",
+            reason="WRONG_SHAPE",
+        )
+    if any(position >= images for position in piece.positions):
+        raise InvalidRequestError(f"a position lies beyond the {images} images of the request")
+    return scores

@@ -1,0 +1,57 @@
+"""facet.aggregation.v1: streams ⇄ `combine`."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Final
+
+from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
+from facet.type.v1 import model_pb2
+from services.aggregation.combine import combine_pieces
+from services.common.errors import FacetError
+from services.common.rpc.calls import serve_calls
+from services.common.rpc.context import ServicerContext
+from services.common.statuses import to_status
+
+MAX_DESCRIPTORS: Final = 256
+"""Descriptors that are kept; a thousand labels take some 100 KB."""
+
+
+class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
+    """Combines, and remembers the descriptors that it was sent."""
+
+    def __init__(self, draining: asyncio.Event) -> None:
+        self._draining = draining
+        self._descriptors: OrderedDict[str, model_pb2.ModelDescriptor] = OrderedDict()
+
+    async def Combine(
+        self, requests: AsyncIterator[aggregation_pb2.CombineRequest], context: ServicerContext
+    ) -> None:
+        """Serve one caller."""
+        await serve_calls(
+            requests, context, self._combine, aggregation_pb2.CombineResponse, self._draining
+        )
+
+    async def _combine(
+        self, request: aggregation_pb2.CombineRequest
+    ) -> aggregation_pb2.CombineResponse:
+        return aggregation_pb2.CombineResponse(items=[self._item(item) for item in request.items])
+
+    def _item(self, item: aggregation_pb2.CombineItem) -> aggregation_pb2.CombinedItem:
+        descriptor = self._descriptor(item)
+        if descriptor is None:
+            return aggregation_pb2.CombinedItem(descriptor_needed=True)
+        try:
+            results = combine_pieces(item.pieces, item.images, descriptor.labels, item.top_k)
+        except FacetError as error:
+            return aggregation_pb2.CombinedItem(error=to_status(error))
+        return aggregation_pb2.CombinedItem(results=results)
+
+    def _descriptor(self, item: aggregation_pb2.CombineItem) -> model_pb2.ModelDescriptor | None:
+        if item.HasField("descriptor"):
+            self._descriptors[item.descriptor_digest] = item.descriptor
+            while len(self._descriptors) > MAX_DESCRIPTORS:
+                self._descriptors.popitem(last=False)
+        if item.descriptor_digest in self._descriptors:
+            self._descriptors.move_to_end(item.descriptor_digest)
+        return self._descriptors.get(item.descriptor_digest)

@@ -1,0 +1,146 @@
+"""A version folder is written beside its final place, then renamed: whole or not at all.
+
+    <model>/.lock             held while a version gets its number, or is removed
+    <model>/.staging-<id>/    being written by the process that holds a lock on the folder
+    <model>/.removed-<n>      version n existed once; its number is not given again
+    <model>/<n>/              version n, never changed afterwards
+
+The locks are flock(2): the kernel gives them back when their process dies, however it dies, and
+so tells a dead publisher's folder from a living one's.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from services.common.errors import UnavailableError
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""The lock is held for a rename or so; whoever holds it longer is stopped or on a dead disk."""
+
+_POLL_S: Final = 0.01
+_LOCK_FILE: Final = ".lock"
+_STAGING: Final = ".staging-"
+_REMOVED: Final = ".removed-"
+
+
+def version_numbers(model_folder: Path) -> list[int]:
+    """Return the published versions in a model's folder, ascending; none when it is missing."""
+    try:
+        with os.scandir(model_folder) as entries:
+            names = [entry.name for entry in entries if _is_version(entry.name) and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(map(int, names))
+
+
+@contextlib.contextmanager
+def staging_folder(model_folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to write a version into; it is gone afterwards unless published.
+
+    Folders that dead publishers left behind are removed on the way. Raises OSError, and
+    UnavailableError when the model's lock is held for too long.
+    """
+    model_folder.mkdir(parents=True, exist_ok=True)
+    folder = model_folder / f"{_STAGING}{uuid.uuid4().hex}"
+    with _locked(model_folder):
+        _remove_abandoned(model_folder)
+        folder.mkdir()
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def publish(model_folder: Path, folder: Path, finish: Callable[[int], None]) -> int:
+    """Make a staging folder the next version of its model and return the number.
+
+    `finish` is told the number and writes what depends on it into the folder, before the folder
+    becomes visible. Everything is on the disk when this returns.
+    """
+    with _locked(model_folder):
+        version = 1 + max(version_numbers(model_folder) + _removed_numbers(model_folder), default=0)
+        finish(version)
+        for path in folder.iterdir():
+            _sync(path)
+        _sync(folder)
+        folder.rename(model_folder / str(version))
+        _sync(model_folder)
+    return version
+
+
+def remove(model_folder: Path, version: int) -> None:
+    """Remove a version; raises FileNotFoundError when there is none.
+
+    It vanishes at once and whole: a process that is reading it fails, it never reads half.
+    """
+    with _locked(model_folder):
+        trash = model_folder / f"{_STAGING}{uuid.uuid4().hex}"
+        (model_folder / f"{_REMOVED}{version}").touch()
+        (model_folder / str(version)).rename(trash)
+        _sync(model_folder)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit() and not name.startswith("0")
+
+
+def _removed_numbers(model_folder: Path) -> list[int]:
+    names = (path.name.removeprefix(_REMOVED) for path in model_folder.glob(f"{_REMOVED}*"))
+    return [int(name) for name in names if _is_version(name)]
+
+
+def _remove_abandoned(model_folder: Path) -> None:
+    for folder in model_folder.glob(f"{_STAGING}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(model_folder: Path) -> Iterator[None]:
+    descriptor = os.open(model_folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _lock(descriptor, model_folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, model_folder: Path) -> None:
+    give_up = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise UnavailableError(
+                    f"another process has held the lock of {model_folder} "
+                    f"for {LOCK_TIMEOUT_S:.0f} s",
+                    reason="REPOSITORY_LOCKED",
+                ) from None
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,209 @@
+"""The life of one service process.
+
+Start: listen → load and warm → SERVING → register.
+SIGTERM: NOT_SERVING → deregister → finish or hand back → close.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import grpc
+import structlog
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.common.errors import ConfigurationError, FacetError
+from services.common.logs import configure_logging
+from services.common.registry import Instance, Registry, open_registry
+from services.common.rpc.channel import server_options
+from services.common.settings import ServiceSettings, read_settings
+
+log = structlog.get_logger(__name__)
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+EXIT_CANNOT_START: Final = 78
+"""EX_CONFIG of sysexits.h: starting again would fail again."""
+
+WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # compared, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Servicer:
+    """A servicer and the generated function that adds it to a server."""
+
+    full_name: str
+    """Such as facet.inference.v1.InferenceService."""
+    add_to_server: Callable[[Any, grpc.aio.Server], None]
+    servicer: object
+
+
+class Service:
+    """What a process serves. Its constructor only wires; nothing runs before `start`."""
+
+    servicers: Sequence[Servicer] = ()
+    """The gRPC services besides health and reflection."""
+
+    async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Get ready to serve. `background` runs what must run as long as the process does."""
+
+    async def drain(self) -> None:
+        """Finish or hand back the work in hand. Streams must end; new work is refused."""
+
+    async def close(self) -> None:
+        """Free what was acquired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a service is built from."""
+
+    instance: Instance
+    registry: Registry
+
+
+def run_service(
+    name: str,
+    settings_type: type[SettingsT],
+    build: Callable[[SettingsT, Context], Service],
+) -> None:
+    """Run a service in this process until SIGTERM or SIGINT, with settings from the environment.
+
+    Exits with EXIT_CANNOT_START when the settings or the machine do not let it run, with 1 when
+    it had to give up later; the last line of the log says why.
+    """
+    try:
+        settings = read_settings(settings_type)
+        configure_logging(settings.log_format, settings.log_level)
+        uvloop.run(_Process(name, settings).run(partial(build, settings)))
+    except ConfigurationError as error:
+        log.error("cannot start", service=name, reason=error.message)
+        sys.exit(EXIT_CANNOT_START)
+    except FacetError as error:
+        log.error("cannot go on", service=name, reason=error.message)
+        sys.exit(1)
+
+
+class _Process:
+    def __init__(self, name: str, settings: ServiceSettings) -> None:
+        self._name = name
+        self._settings = settings
+        self._health = health.aio.HealthServicer()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def run(self, build: Callable[[Context], Service]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        settings = self._settings
+        if settings.die_with_parent:
+            self._stop_with(os.getppid())
+        registry = open_registry(settings.registry_url, consul_token=settings.consul_token_value)
+        server = grpc.aio.server(options=server_options(settings.max_message_bytes))
+        try:
+            instance = self._listen(server)
+            service = build(Context(instance, registry))
+            await self._serve(server, service, instance, registry)
+        finally:
+            await server.stop(0)
+            await registry.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _stop_with(self, pid: int) -> None:
+        """Stop when that process ends, however it ends."""
+        descriptor = os.pidfd_open(pid)
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            self._stop.set()
+
+        loop.add_reader(descriptor, ended)
+
+    def _listen(self, server: grpc.aio.Server) -> Instance:
+        settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = server.add_insecure_port(f"{host}:{settings.port}")
+        except RuntimeError:
+            raise ConfigurationError(
+                f"cannot listen on {host}:{settings.port}; is the port in use?"
+            ) from None
+        advertised = settings.advertise_host or settings.host
+        if advertised in WILDCARDS:
+            raise ConfigurationError(
+                "FACET_ADVERTISE_HOST must say where others reach this process when FACET_HOST "
+                f"is {settings.host!r}"
+            )
+        return Instance(self._name, settings.instance_id(self._name), advertised, port)
+
+    async def _serve(
+        self, server: grpc.aio.Server, service: Service, instance: Instance, registry: Registry
+    ) -> None:
+        names = [servicer.full_name for servicer in service.servicers]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+        )
+        for servicer in service.servicers:
+            servicer.add_to_server(servicer.servicer, server)
+        await self._set_health(names, serving=False)
+        await server.start()
+        try:
+            await service.start(self._spawn)
+            if not self._stop.is_set():
+                await self._set_health(names, serving=True)
+                registration = await registry.register(instance)
+                log.info("serving", service=self._name, id=instance.id, address=instance.address)
+                await self._stop.wait()
+                log.info("draining", service=self._name, id=instance.id)
+                await self._health.enter_graceful_shutdown()
+                await registration.withdraw()
+            await self._drain(server, service)
+        finally:
+            for task in self._background:
+                task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
+            await service.close()
+            log.info("stopped", service=self._name, id=instance.id)
+
+    async def _drain(self, server: grpc.aio.Server, service: Service) -> None:
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                await service.drain()
+                await server.stop(self._settings.drain_s)
+        except TimeoutError:
+            log.warning("work in hand did not finish in time", drain_s=self._settings.drain_s)
+
+    async def _set_health(self, names: Sequence[str], *, serving: bool) -> None:
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in ("", *names):
+            await self._health.set(name, status)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that dies takes the process with it: a supervisor starts a whole one."""
+        self._background.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("a background task failed", exc_info=failure)
+            self._failure = self._failure or failure
+            self._stop.set()

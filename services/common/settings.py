@@ -1,0 +1,94 @@
+"""The settings that every service has. Each is also the environment variable FACET_<NAME>."""
+
+import secrets
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.common.errors import ConfigurationError
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+DEFAULT_HOME = Path("~/.facet")
+
+
+class CommonSettings(BaseSettings):
+    """Read once, in the composition root, and frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FACET_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    home: Path = DEFAULT_HOME
+    """Folder of all state of this machine's part of the cluster: models, logs, registry."""
+    registry: str = ""
+    """file:///path or consul://host:port[/prefix]; empty: the folder `registry` in `home`."""
+    consul_token: SecretStr | None = None
+    """ACL token for Consul."""
+    models: str = ""
+    """The model repository, file:///path or a path; empty: the folder `models` in `home`."""
+
+    @property
+    def home_path(self) -> Path:
+        """`home`, absolute."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def registry_url(self) -> str:
+        """`registry`, or its default."""
+        return self.registry or (self.home_path / "registry").as_uri()
+
+    @property
+    def consul_token_value(self) -> str | None:
+        """The token itself."""
+        return self.consul_token.get_secret_value() if self.consul_token else None
+
+    @property
+    def models_url(self) -> str:
+        """`models`, or its default."""
+        return self.models or (self.home_path / "models").as_uri()
+
+
+class ServiceSettings(CommonSettings):
+    """What a serving process needs."""
+
+    name: str = ""
+    """Name of the instance, such as inference-1; empty: the service's name."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port to listen on; 0: any free one, which the registry makes known."""
+    advertise_host: str = ""
+    """Address at which other processes reach this one; empty: `host`, which then must be an
+    address of this machine and not a wildcard."""
+    drain_s: float = Field(default=10.0, ge=0)
+    """Seconds that work in hand has to finish after SIGTERM."""
+    max_message_bytes: int = Field(default=-1, ge=-1)
+    """Bytes of the largest message that is taken in; -1: no limit."""
+    die_with_parent: bool = False
+    """Stop when the process that started this one ends, however it ends."""
+    log_format: Literal["text", "json"] = "text"
+    """How log lines are written to standard error."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe lines that are written."""
+
+    def instance_id(self, service: str) -> str:
+        """Return a new id for this process: its name and something that no other has."""
+        return f"{self.name or service}-{secrets.token_hex(3)}"
+
+
+def read_settings(settings_type: type[SettingsT], **given: Any) -> SettingsT:
+    """Return settings from the environment and what is given, which wins.
+
+    Raises ConfigurationError with a line for each setting that is wrong.
+    """
+    try:
+        return settings_type(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"FACET_{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise ConfigurationError(problems) from None

@@ -1,0 +1,80 @@
+"""An inference shard: `python -m services.inference`."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from facet.inference.v1 import inference_pb2_grpc
+from services.common.models.repository import ModelRepository
+from services.common.process import Context, Service, Servicer, run_service
+from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
+from services.inference.device import Device
+from services.inference.host import ModelHost, load_model
+from services.inference.servicer import InferenceServicer
+from services.inference.settings import InferenceSettings
+from services.inference.shard import Shard
+
+NAME: Final = "inference"
+
+
+class InferenceShard(Service):
+    """Loads and warms the repository's models, then runs what it is leased."""
+
+    def __init__(self, settings: InferenceSettings, context: Context) -> None:
+        self._registry = context.registry
+        repository = ModelRepository.open(settings.models_url)
+        load = partial(
+            load_model,
+            repository,
+            engine=settings.engine,
+            threads=settings.threads,
+            max_batch=settings.max_batch,
+        )
+        self._host = ModelHost(repository, load, settings.keep_versions, self._models_changed)
+        self._device = Device(self._host.find)
+        self._shard = Shard(context.instance, self._host, self._device)
+        self._draining = asyncio.Event()
+        self._servicer = InferenceServicer(
+            self._shard, self._host, self._device.load, self._draining
+        )
+        self.servicers = (
+            Servicer(
+                "facet.inference.v1.InferenceService",
+                inference_pb2_grpc.add_InferenceServiceServicer_to_server,
+                self._servicer,
+            ),
+        )
+
+    async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Load and warm, then start to ask for work."""
+        await self._host.refresh()
+        background(self._device.run())
+        background(self._shard.expire_grants())
+        background(self._host.follow())
+        background(follow_leader(self._registry, SCHEDULER_ROLE, self._shard.session))
+
+    async def drain(self) -> None:
+        """Finish the grants in hand, then end the streams."""
+        await self._shard.drain()
+        self._draining.set()
+
+    async def close(self) -> None:
+        """Stop the device and unload the models."""
+        self._device.close()
+        self._host.close()
+
+    def _models_changed(self) -> None:
+        self._shard.models_changed()
+        self._servicer.models_changed()
+
+
+def main() -> None:
+    """Run a shard until SIGTERM."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    run_service(NAME, InferenceSettings, InferenceShard)
+
+
+if __name__ == "__main__":
+    main()

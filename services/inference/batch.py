@@ -1,0 +1,105 @@
+"""One batch: the parts of a grant, stacked for the device and taken apart again."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from facet.inference.v1 import inference_pb2
+from services.common.deadline import Deadline
+from services.common.errors import FacetError, InternalError, InvalidRequestError
+from services.common.models.input_spec import InputSpec
+from services.common.statuses import to_status
+from services.common.tensors import to_message
+
+log = structlog.get_logger(__name__)
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Scores: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Part:
+    """What one dispatcher sent for a grant, and the future that gets the answer."""
+
+    request: inference_pb2.InferRequest
+    deadline: Deadline
+    answer: asyncio.Future[inference_pb2.InferResponse]
+    received: float = field(default_factory=time.monotonic)
+
+    @property
+    def images(self) -> int:
+        """Images of all its pieces."""
+        return sum(piece.images for piece in self.request.pieces)
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody still waits for it."""
+        return not (self.answer.done() or self.deadline.expired)
+
+
+@dataclass(frozen=True, slots=True)
+class PieceInput:
+    """A piece, ready for the device."""
+
+    piece_id: int
+    pixels: Pixels
+    """uint8 [images, height, width, channels]"""
+
+
+def unpack(request: inference_pb2.InferRequest, spec: InputSpec) -> list[PieceInput]:
+    """Return the pieces of a request as arrays over the message's own bytes.
+
+    Raises InvalidRequestError (WRONG_SHAPE) when a piece has not the bytes that it should have.
+    """
+    pieces = []
+    for piece in request.pieces:
+        chunks = [np.frombuffer(chunk, np.uint8) for chunk in piece.pixels]
+        flat = chunks[0] if len(chunks) == 1 else np.concatenate(chunks or [np.empty(0, np.uint8)])
+        if piece.images == 0 or flat.size != piece.images * spec.nbytes:
+            raise InvalidRequestError(
+                f"a piece of {piece.images} images of {list(spec.shape)} cannot have "
+                f"{flat.size} bytes",
+                reason="WRONG_SHAPE",
+            )
+        pieces.append(PieceInput(piece.piece_id, flat.reshape(piece.images, *spec.shape)))
+    return pieces
+
+
+def run_pieces(
+    pieces: list[PieceInput], run: Callable[[Pixels], Scores]
+) -> dict[int, Scores | FacetError]:
+    """Run the pieces (keyed by their place) as one batch; where that fails, find the one at fault.
+
+    A failing batch is halved until the poison piece stands alone, so that its batch-mates
+    are answered.
+    """
+    return _run_range(pieces, run, 0, len(pieces))
+
+
+def _run_range(
+    pieces: list[PieceInput], run: Callable[[Pixels], Scores], first: int, end: int
+) -> dict[int, Scores | FacetError]:
+    batch = [piece.pixels for piece in pieces[first:end]]
+    try:
+        scores = run(batch[0] if len(batch) == 1 else np.concatenate(batch))
+    except Exception as error:
+        if end - first == 1:
+            log.warning("the model failed on a piece", error=repr(error))
+            return {first: InternalError(f"the model failed: {error}", reason="MODEL_FAILED")}
+        middle = (first + end) // 2
+        return _run_range(pieces, run, first, middle) | _run_range(pieces, run, middle, end)
+    bounds = np.cumsum([len(pixels) for pixels in batch])[:-1]
+    return dict(enumerate(np.split(scores, bounds), first))
+
+
+def piece_output(piece_id: int, outcome: Scores | FacetError) -> inference_pb2.PieceOutput:
+    """Return the message for one piece's outcome."""
+    if isinstance(outcome, FacetError):
+        return inference_pb2.PieceOutput(piece_id=piece_id, error=to_status(outcome))
+    return inference_pb2.PieceOutput(piece_id=piece_id, scores=to_message(outcome))

@@ -1,0 +1,125 @@
+"""The device: runs one batch after the other on a thread of its own."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from facet.inference.v1 import inference_pb2
+from services.common.errors import DeadlineExceededError, FacetError
+from services.common.models.key import ModelKey
+from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
+from services.inference.host import LoadedModel
+
+
+@dataclass(slots=True)
+class Load:
+    """What the shard has done and has to do; see facet.cluster.v1.ShardLoad."""
+
+    outstanding_images: int = 0
+    completed_images: int = 0
+    completed_batches: int = 0
+    device_us: int = 0
+
+
+class Device:
+    """Runs batches in the order in which they were submitted.
+
+    `find(key)` returns a loaded model or raises ModelNotFoundError. The answers of a batch's
+    parts are set on the event loop.
+    """
+
+    def __init__(self, find: Callable[[ModelKey], LoadedModel]) -> None:
+        self.load = Load()
+        self._find = find
+        self._batches: asyncio.Queue[tuple[list[Part], Callable[[], None]]] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, "device")
+
+    def submit(self, parts: list[Part], finished: Callable[[], None]) -> None:
+        """Queue the parts of one grant; `finished` is called when all are answered."""
+        self._batches.put_nowait((parts, finished))
+
+    async def run(self) -> None:
+        """Run batches until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            parts, finished = await self._batches.get()
+            work = self._unpack([part for part in parts if part.wanted])
+            if work.pieces:
+                await loop.run_in_executor(self._thread, work.execute)
+                self._count(work)
+            work.answer()
+            for part in parts:
+                if not part.answer.done():
+                    part.answer.set_exception(
+                        DeadlineExceededError("the deadline passed before the batch ran")
+                    )
+            finished()
+
+    def close(self) -> None:
+        """Stop the thread once the batch that it runs has ended."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _unpack(self, parts: list[Part]) -> "_Work":
+        """Line up what can run; parts that cannot get their error at once."""
+        work = _Work()
+        for part in parts:
+            try:
+                model = self._find(ModelKey.from_message(part.request.model))
+                pieces = unpack(part.request, model.version.manifest.input)
+            except FacetError as error:
+                part.answer.set_exception(error)
+                continue
+            work.add(part, model, pieces)
+        return work
+
+    def _count(self, work: "_Work") -> None:
+        self.load.completed_batches += 1
+        self.load.completed_images += work.images
+        self.load.device_us += work.device_us
+
+
+class _Work:
+    """One batch on its way through the device."""
+
+    def __init__(self) -> None:
+        self.pieces: list[PieceInput] = []
+        self.images = 0
+        self.device_us = 0
+        self._model: LoadedModel | None = None
+        self._parts: list[tuple[Part, range]] = []
+        self._started = time.monotonic()
+        self._outcomes: dict[int, inference_pb2.PieceOutput] = {}
+
+    def add(self, part: Part, model: LoadedModel, pieces: list[PieceInput]) -> None:
+        """Add a part; all parts of a grant are for one model."""
+        self._model = model
+        first = len(self.pieces)
+        self.pieces += pieces
+        self._parts.append((part, range(first, len(self.pieces))))
+        self.images += part.images
+
+    def execute(self) -> None:
+        """Run on the device's thread."""
+        assert self._model is not None
+        self._started = time.monotonic()
+        outcomes = run_pieces(self.pieces, self._model.version.engine.run)
+        self._outcomes = {
+            place: piece_output(self.pieces[place].piece_id, outcome)
+            for place, outcome in outcomes.items()
+        }
+        self.device_us = int((time.monotonic() - self._started) * 1e6)
+
+    def answer(self) -> None:
+        """Give every part that still waits its outputs."""
+        for part, places in self._parts:
+            if not part.answer.done():
+                part.answer.set_result(
+                    inference_pb2.InferResponse(
+                        outputs=[self._outcomes[place] for place in places],
+                        batch_size=self.images,
+                        queue_us=int((self._started - part.received) * 1e6),
+                        device_us=self.device_us,
+                    )
+                )

@@ -1,0 +1,1 @@
+"""What runs a model version on this process's device: one interface, several engines."""

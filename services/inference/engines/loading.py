@@ -1,0 +1,55 @@
+"""From a version in the repository to an engine that is fit to serve it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.common.errors import InternalError, ModelRefusedError
+from services.common.models.manifest import Manifest
+from services.common.models.repository import ModelRepository
+from services.inference.engines.batch_plan import BatchPlan
+from services.inference.engines.interface import Engine
+from services.inference.engines.selection import AUTO, select_engine
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that is loaded, warm, and was seen to give its golden examples' scores."""
+
+    manifest: Manifest
+    engine: Engine
+    plan: BatchPlan
+    """How the engine cuts batches."""
+    golden_difference: float
+    """The largest difference of a score from the golden examples."""
+
+
+def load_version(
+    repository: ModelRepository,
+    name: str,
+    version: int,
+    *,
+    batch_sizes: Sequence[int],
+    preference: str = AUTO,
+    threads: int = 1,
+) -> LoadedVersion:
+    """Check, load, warm and try a version; takes .1 s with LiteRT, some seconds with TensorFlow.
+
+    Raises ModelNotFoundError when there is no such version, ModelRefusedError when it must not be
+    served: a file is not whole, no engine can run it here, it fails when it is warmed, or its
+    outputs are wrong. Then nothing stays loaded.
+    """
+    manifest = repository.load_manifest(name, version)
+    kind = select_engine(manifest, preference)
+    golden = repository.golden_examples(manifest)
+    path = repository.artefact_path(manifest, kind.artefact_format)
+    engine = kind.load(path, manifest, threads=threads)
+    try:
+        plan = engine.warm(batch_sizes)
+        difference = golden.check(engine.run, manifest.golden.tolerance)
+    except (InternalError, ModelRefusedError) as error:
+        engine.close()
+        raise ModelRefusedError(f"{name}:{version} on {kind.name}: {error.message}") from error
+    except BaseException:
+        engine.close()
+        raise
+    return LoadedVersion(manifest, engine, plan, difference)

@@ -1,0 +1,149 @@
+"""The model versions that a shard has loaded, kept in step with the repository."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from facet.type.v1 import model_pb2
+from services.common.errors import FacetError, ModelNotFoundError
+from services.common.models.key import ModelKey
+from services.common.models.repository import Generation, ModelRepository
+from services.inference.engines.loading import LoadedVersion, load_version
+
+log = structlog.get_logger(__name__)
+
+POLL_S: Final = 1.0
+"""How often the repository is looked at for new versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version that can run."""
+
+    key: ModelKey
+    version: LoadedVersion
+    descriptor: model_pb2.ModelDescriptor
+
+
+class ModelHost:
+    """Loads every model's newest versions beside the serving path.
+
+    A new version is loaded and warmed first and offered then; versions beyond the newest
+    `keep_versions` are unloaded. One that must not be served is refused, with the reason, and
+    not tried again until its files change.
+    """
+
+    def __init__(
+        self,
+        repository: ModelRepository,
+        load: Callable[[ModelKey], LoadedModel],
+        keep_versions: int,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._repository = repository
+        self._load = load
+        self._keep_versions = keep_versions
+        self._on_change = on_change
+        self._loaded: dict[ModelKey, LoadedModel] = {}
+        self._refused: dict[ModelKey, str] = {}
+        self._generation: Generation | None = None
+        # One at a time: loading competes with serving for the same cores.
+        self._thread = ThreadPoolExecutor(1, "loader")
+
+    @property
+    def refused(self) -> Mapping[ModelKey, str]:
+        """Versions that could not be loaded, and why."""
+        return self._refused
+
+    @property
+    def descriptors(self) -> list[model_pb2.ModelDescriptor]:
+        """Descriptors of all loaded versions, sorted."""
+        return [self._loaded[key].descriptor for key in sorted(self._loaded)]
+
+    def find(self, key: ModelKey) -> LoadedModel:
+        """Return a loaded version; ModelNotFoundError when it is not."""
+        model = self._loaded.get(key)
+        if model is None:
+            raise ModelNotFoundError(f"this shard has not loaded {key}")
+        return model
+
+    async def refresh(self) -> None:
+        """Load what is new in the repository and unload what is superseded or gone."""
+        loop = asyncio.get_running_loop()
+        generation = await loop.run_in_executor(self._thread, self._repository.generation)
+        if generation == self._generation:
+            return
+        wanted = await loop.run_in_executor(self._thread, self._wanted)
+        for key in wanted:
+            if key not in self._loaded:
+                await self._try_load(key)
+        self._forget(wanted)
+        self._generation = generation
+
+    async def follow(self) -> None:
+        """Look for new versions until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self.refresh()
+            except (FacetError, OSError) as error:
+                log.warning("cannot read the model repository", error=str(error))
+
+    def close(self) -> None:
+        """Unload everything."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        for model in self._loaded.values():
+            model.version.engine.close()
+
+    def _wanted(self) -> list[ModelKey]:
+        return [
+            ModelKey(name, version)
+            for name in self._repository.list_models()
+            for version in sorted(self._repository.versions(name))[-self._keep_versions :]
+        ]
+
+    async def _try_load(self, key: ModelKey) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._loaded[key] = await loop.run_in_executor(self._thread, self._load, key)
+        except (FacetError, OSError) as error:
+            self._refused[key] = str(error)
+            log.warning("model refused", model=str(key), reason=str(error))
+        else:
+            self._refused.pop(key, None)
+            log.info("model loaded", model=str(key), engine=self._loaded[key].descriptor.engine)
+        self._on_change()
+
+    def _forget(self, wanted: Iterable[ModelKey]) -> None:
+        for key in self._refused.keys() - set(wanted):
+            del self._refused[key]
+        for key in self._loaded.keys() - set(wanted):
+            # A batch that runs now holds its own reference; the engine is freed after it.
+            del self._loaded[key]
+            log.info("model unloaded", model=str(key))
+            self._on_change()
+
+
+def load_model(
+    repository: ModelRepository, key: ModelKey, *, engine: str, threads: int, max_batch: int
+) -> LoadedModel:
+    """Load, verify and warm one version; ModelRefusedError with the reason when it must not run."""
+    loaded = load_version(
+        repository,
+        key.name,
+        key.version,
+        batch_sizes=warm_sizes(max_batch),
+        preference=engine,
+        threads=threads,
+    )
+    descriptor = loaded.manifest.to_descriptor(max_batch=max_batch, engine=loaded.engine.name)
+    return LoadedModel(key, loaded, descriptor)
+
+
+def warm_sizes(max_batch: int) -> list[int]:
+    """Batch sizes to warm: the powers of two up to `max_batch`, and `max_batch`."""
+    return sorted({*(1 << power for power in range(max_batch.bit_length())), max_batch})

@@ -1,0 +1,82 @@
+"""facet.inference.v1: streams ⇄ the shard."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from facet.cluster.v1 import cluster_pb2
+from facet.inference.v1 import inference_pb2, inference_pb2_grpc
+from services.common.rpc.calls import serve_calls
+from services.common.rpc.context import ServicerContext
+from services.inference.device import Load
+from services.inference.host import ModelHost
+from services.inference.shard import Shard
+
+LOAD_PERIOD_S: Final = 0.1
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """Serves dispatchers, and whoever watches the shard."""
+
+    def __init__(self, shard: Shard, host: ModelHost, load: Load, draining: asyncio.Event) -> None:
+        self._shard = shard
+        self._host = host
+        self._load = load
+        self._draining = draining
+        self._models_changed = asyncio.Event()
+
+    def models_changed(self) -> None:
+        """Send the new list to everybody who watches."""
+        self._models_changed.set()
+        self._models_changed = asyncio.Event()
+
+    async def Infer(
+        self, requests: AsyncIterator[inference_pb2.InferRequest], context: ServicerContext
+    ) -> None:
+        """Run the parts that one dispatcher sends."""
+        await serve_calls(
+            requests, context, self._shard.infer, inference_pb2.InferResponse, self._draining
+        )
+
+    async def WatchShard(
+        self, request: inference_pb2.WatchShardRequest, context: ServicerContext
+    ) -> AsyncIterator[inference_pb2.WatchShardResponse]:
+        """Send models and load now and after every change."""
+        sequence, models_changed, sent = 0, True, None
+        while not self._draining.is_set():
+            load, changed = self._load_message(), self._models_changed
+            if models_changed or load != sent:
+                sequence, sent = sequence + 1, load
+                yield self._report(sequence, load, models=models_changed)
+            models_changed = await _set_within(changed, LOAD_PERIOD_S)
+
+    def _report(
+        self, sequence: int, load: cluster_pb2.ShardLoad, *, models: bool
+    ) -> inference_pb2.WatchShardResponse:
+        report = inference_pb2.WatchShardResponse(
+            sequence=sequence, load=load, models_included=models
+        )
+        if models:
+            report.models.extend(self._host.descriptors)
+            report.refused.extend(
+                cluster_pb2.RefusedModel(model=key.to_message(), reason=reason)
+                for key, reason in sorted(self._host.refused.items())
+            )
+        return report
+
+    def _load_message(self) -> cluster_pb2.ShardLoad:
+        return cluster_pb2.ShardLoad(
+            outstanding_images=self._load.outstanding_images,
+            completed_images=self._load.completed_images,
+            completed_batches=self._load.completed_batches,
+            device_us=self._load.device_us,
+        )
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

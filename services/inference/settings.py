@@ -1,0 +1,20 @@
+"""Settings of an inference shard."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from services.common.settings import ServiceSettings
+
+
+class InferenceSettings(ServiceSettings):
+    """Each is also the environment variable FACET_<NAME>."""
+
+    engine: Literal["auto", "litert", "keras"] = "auto"
+    """What runs the models; auto: LiteRT where the version has it and there is no GPU."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of one batch."""
+    max_batch: int = Field(default=32, ge=1, le=1024)
+    """Images in the largest batch; every power of two up to it is warmed."""
+    keep_versions: int = Field(default=2, ge=1)
+    """How many of a model's newest versions stay loaded."""

@@ -1,0 +1,1 @@
+"""Preprocessing: encoded pictures become the uint8 pixels that a model takes."""

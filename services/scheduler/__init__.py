@@ -1,0 +1,1 @@
+"""Decides which pieces run on which shard, and when. Sees descriptors, never a tensor."""

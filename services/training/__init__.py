@@ -1,0 +1,5 @@
+"""Where model versions come from: training, and taking in models that were trained elsewhere.
+
+Modules that import TensorFlow when they are imported: architectures, conversion, fusion,
+keras_files, packaging, trainer. The others import those when they need them, without its chatter.
+"""

@@ -1,0 +1,51 @@
+"""Does a converted model still say the same?"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.models.input_spec import InputSpec
+
+TOLERANCE: Final = 1e-4
+"""Largest difference of a score, as a share of the largest score and at least of 1."""
+
+NOISE_EXAMPLES: Final = 4
+
+
+def difference(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> float:
+    """Return the largest difference of two score arrays [n, classes], on the scale of TOLERANCE."""
+    if expected.shape != actual.shape:
+        return float("inf")
+    return float(np.abs(expected - actual).max() / max(1.0, float(np.abs(expected).max())))
+
+
+def same_winners(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> bool:
+    """Tell whether both arrays [n, classes] name the same best class for every picture.
+
+    Scores that lie within the tolerance of the best count as best too.
+    """
+    margin = 2 * TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    winners = actual.argmax(axis=1)
+    scores = expected[np.arange(len(expected)), winners]
+    return bool(np.all(scores >= expected.max(axis=1) - margin))
+
+
+def probe_images(
+    spec: InputSpec, real: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return uint8 pictures [n, height, width, channels] to compare two forms of a model with.
+
+    The first ones are `real` pictures of that shape, where there are any; then come smooth ramps,
+    the extremes and noise, the same for every call.
+    """
+    rng = np.random.default_rng(20)
+    noise = rng.integers(0, 256, (NOISE_EXAMPLES, *spec.shape), dtype=np.uint8)
+    down = np.linspace(0, 255, spec.height)[:, np.newaxis, np.newaxis]
+    across = np.linspace(255, 0, spec.width)[np.newaxis, :, np.newaxis]
+    ramps = np.stack([np.broadcast_to(ramp, spec.shape) for ramp in (down, across)])
+    extremes = np.stack([np.full(spec.shape, value) for value in (0, 255)])
+    parts = [ramps.astype(np.uint8), extremes.astype(np.uint8), noise]
+    if real is not None:
+        parts.insert(0, real)
+    return np.concatenate(parts)

@@ -1,0 +1,28 @@
+"""Fixtures that every test may use, and the summary of what was skipped for want of something."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _required() -> frozenset[str]:
+    return frozenset(filter(None, os.environ.get("FACET_REQUIRE", "").split(",")))
+
+
+def need(what: str, missing: str) -> None:
+    """Skip the test for want of `what`, or fail it where FACET_REQUIRE names that."""
+    if what in _required():
+        pytest.fail(f"FACET_REQUIRE names {what}, but {missing}")
+    pytest.skip(f"needs {what}: {missing}")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real test data (FACET_TEST_DATA, by default ../shared/data)."""
+    folder = Path(os.environ.get("FACET_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
+    if not folder.is_dir():
+        need("data", f"there is no folder {folder}")
+    return folder
