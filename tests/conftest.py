@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures_consul import (  # noqa: F401  # fixtures
+    consul_binary,
+    consul_server,
+    consul_url,
+    shared_consul,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

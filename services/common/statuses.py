@@ -57,6 +57,7 @@ _BY_REASON: Final[dict[str, type[FacetError]]] = {
     "LINK_LOST": LinkLostError,
     "DRAINING": DrainingError,
     "REGISTRY_UNREACHABLE": RegistryError,
+    "REGISTRY_REFUSED": RegistryError,
     "MODEL_REFUSED": ModelRefusedError,
     "INVALID_SETTING": ConfigurationError,
 }

@@ -1,5 +1,6 @@
 """Tensor messages ⇄ numpy arrays."""
 
+import contextlib
 import math
 from typing import Any, Final
 
@@ -45,9 +46,11 @@ def to_array(tensor: tensor_pb2.Tensor) -> npt.NDArray[Any]:
         )
     shape = tuple(tensor.shape)
     data = tensor.data
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
-        raise InvalidRequestError(
-            f"a {dtype.name} tensor of shape {list(shape)} cannot have {len(data)} bytes",
-            reason="WRONG_SHAPE",
-        )
-    return np.frombuffer(data, dtype).reshape(shape)
+    if min(shape, default=0) >= 0 and math.prod(shape) * dtype.itemsize == len(data):
+        # numpy bounds the dimensions too, even those of an array without elements.
+        with contextlib.suppress(ValueError):
+            return np.frombuffer(data, dtype).reshape(shape)
+    raise InvalidRequestError(
+        f"a {dtype.name} tensor of shape {list(shape)} cannot have {len(data)} bytes",
+        reason="WRONG_SHAPE",
+    )

@@ -18,7 +18,7 @@ _READERS: Final[dict[Format, Callable[[Content], Header]]] = {
     Format.BMP: bmp.read,
     Format.TIFF: tiff.read,
 }
-# Where such bytes stand; only for a better message.
+# What else is sent often: where its first bytes stand, and its name, for a better message.
 _OTHERS: Final = (
     (0, b"\x00\x00\x01\x00", "an icon (ICO)"),
     (0, b"%PDF", "a PDF document"),
@@ -55,7 +55,7 @@ def recognise(content: Content) -> Format:
     for at, magic, name in _OTHERS:
         if start.startswith(magic, at):
             raise _not_supported(name)
-    raise _not_supported(f"no picture that begins with {start[:4].hex(' ') or 'nothing'}")
+    raise _not_supported(f"a file that begins with the bytes {start[:4].hex(' ')}")
 
 
 def read_header(content: Content, form: Format) -> Header:

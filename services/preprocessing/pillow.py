@@ -29,6 +29,9 @@ _PLUGINS: Final[dict[Format, type[ImageFile]]] = {
     Format.TIFF: TiffImageFile,
 }
 
+BAND: Final = 1 << 20
+"""Pixels that are converted at a time."""
+
 
 def decode(header: Header, least: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Return a picture's pixels, grey (height, width) or RGB (height, width, 3), uint8.
@@ -42,6 +45,25 @@ def decode(header: Header, least: tuple[int, int]) -> npt.NDArray[np.uint8]:
     if header.format == Format.JPEG:
         picture.draft(None, (least[1], least[0]))
     picture.load()
+    return _in_bands(picture, header)
+
+
+def _in_bands(picture: Image.Image, header: Header) -> npt.NDArray[np.uint8]:
+    """Convert a band of rows at a time: intermediate copies of large pictures are gigabytes."""
+    width, height = picture.size
+    rows = max(1, BAND // width)
+    if rows >= height:
+        return _converted(picture, header)
+    first = _converted(picture.crop((0, 0, width, rows)), header)
+    pixels = np.empty((height, *first.shape[1:]), np.uint8)
+    pixels[:rows] = first
+    for top in range(rows, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = _converted(picture.crop((0, top, width, bottom)), header)
+    return pixels
+
+
+def _converted(picture: Image.Image, header: Header) -> npt.NDArray[np.uint8]:
     if picture.mode.startswith("I;16"):
         return _from_16_bits(picture, header)
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "La", "RGBa"):

@@ -22,7 +22,6 @@ Thread-safe; the decoders and the resizing release the interpreter's lock.
 
 import numpy as np
 import numpy.typing as npt
-from PIL.Image import DecompressionBombError
 
 from services.common.errors import ImageError
 from services.common.models.input_spec import InputSpec
@@ -50,7 +49,7 @@ def prepare(content: Content, spec: InputSpec, limits: Limits) -> npt.NDArray[np
         return fit(pixels, spec, header.orientation)
     except ImageError:
         raise
-    except (MemoryError, DecompressionBombError) as error:
+    except MemoryError as error:
         message = f"the {form} picture needs more memory than there is"
         raise ImageError(message, reason="IMAGE_TOO_LARGE") from error
     # The only broad one: parsers of hostile bytes raise what their authors did not foresee

@@ -48,20 +48,22 @@ def window(length: int, scale: float, crop: int) -> tuple[int, int, int]:
     Only what the crop needs is resized: most pictures have a third to spare, and one pixel by
     65,535 would become 256 by 16 million. The part's new length exceeds the crop by an even
     number; of the parts that are a little longer than needed, the one is taken whose rounding
-    distorts least (by less than a pixel).
+    distorts least (by a pixel at most).
     """
     # One pixel more at each end, for the interpolation there.
     needed = min(length, math.ceil(crop / scale) + 2)
     needed += (length - needed) % 2
-    best = (needed, crop)
-    least = math.inf
-    for part in range(needed, min(length, needed + 10) + 1, 2):
-        resized = crop + 2 * round(max(0.0, part * scale - crop) / 2)
-        error = abs(part * scale - resized) / resized
-        if error < least:
-            least, best = error, (part, resized)
-    part, resized = best
-    return (length - part) // 2, part, resized
+
+    def resized(part: int) -> int:
+        return crop + 2 * max(0, round((part * scale - crop) / 2))
+
+    def distortion(part: int) -> float:
+        return abs(resized(part) / (part * scale) - 1)
+
+    # A picture that is enlarged would pay for every spare pixel many times over.
+    longest = min(length, needed + 10) if scale < 1 else needed
+    part = min(range(needed, longest + 1, 2), key=distortion)
+    return (length - part) // 2, part, resized(part)
 
 
 def _stored_target(spec: InputSpec, orientation: int) -> tuple[int, int]:

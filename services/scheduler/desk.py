@@ -12,7 +12,8 @@ import structlog
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
-from services.scheduler.leasing import Grant, LeaseBook, Piece, PieceKey
+from services.scheduler.leasing import Grant, LeaseBook
+from services.scheduler.pieces import Piece, PieceKey
 
 log = structlog.get_logger(__name__)
 
@@ -117,8 +118,15 @@ class Desk:
             )
         self._assign()
 
-    def shard_said(self, shard: str, request: scheduler_pb2.PullRequest) -> None:
-        """Apply one message of a shard."""
+    def shard_said(
+        self,
+        shard: str,
+        outbox: Outbox[scheduler_pb2.Grant],
+        request: scheduler_pb2.PullRequest,
+    ) -> None:
+        """Apply one message of a shard, unless it has a newer stream."""
+        if self._shards.get(shard) is not outbox:
+            return
         for grant_id in request.finished:
             self._book.grant_finished(shard, grant_id)
         if request.models_included:

@@ -11,44 +11,21 @@ the model whose first piece has waited longest is served first.
 
 A lease ends when the piece is answered, lost, cancelled or past its caller's deadline, when its
 shard leaves, or when it expires (a shard that hangs answers nobody). Except after an answer, a
-cancellation or the deadline, the piece goes back to the front of the queue.
+cancellation or the deadline, the piece goes back to its place in the queue, and avoids that
+shard as long as another one that serves its model is at work.
 """
 
 import itertools
 import math
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from services.common.models.key import ModelKey
+from services.scheduler.pieces import Piece, PieceKey, PieceQueue
 
 MIN_GRANT_IMAGES: Final = 8
 LEASE_S: Final = 10.0
-
-
-class PieceKey(NamedTuple):
-    """A piece, by the dispatcher that holds its tensor and that dispatcher's number for it."""
-
-    dispatcher: str
-    piece_id: int
-
-
-@dataclass(slots=True)
-class Piece:
-    """Images of one request that stay together."""
-
-    key: PieceKey
-    model: ModelKey
-    images: int
-    deadline: float
-    """Seconds on the caller's clock; not granted after that."""
-    grant_id: str | None = None
-    """The grant that it was leased in; None while it waits."""
-    avoid: set[str] = field(default_factory=set)
-    """Shards that could not be reached for this piece."""
-    arrival: int = 0
-    """Its place in the order of arrival; kept when it goes back to the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +43,25 @@ class Grant:
 
 @dataclass(slots=True)
 class _Shard:
-    max_batch: Mapping[ModelKey, int]
+    max_batch: Mapping[ModelKey, int] = field(default_factory=dict)
     credits: int = 0
     grants: dict[str, Grant] = field(default_factory=dict)
 
     @property
     def outstanding_images(self) -> int:
         return sum(grant.images for grant in self.grants.values())
+
+    @property
+    def at_work(self) -> bool:
+        """It asked for work or has some; one that hangs lets its leases expire."""
+        return self.credits > 0 or bool(self.grants)
+
+
+@dataclass(slots=True)
+class _Lease:
+    grant: Grant
+    open: set[PieceKey]
+    """Pieces of the grant of which nobody knows yet what became."""
 
 
 class LeaseBook:
@@ -85,16 +74,16 @@ class LeaseBook:
         self._grant_ids = itertools.count(1)
         self._arrivals = itertools.count(1)
         self._pieces: dict[PieceKey, Piece] = {}
-        self._queues: dict[ModelKey, OrderedDict[PieceKey, Piece]] = {}
+        self._queues: dict[ModelKey, PieceQueue] = {}
         self._shards: dict[str, _Shard] = {}
-        self._grants: dict[str, Grant] = {}
+        self._leases: dict[str, _Lease] = {}
 
     # What shards say.
 
     def shard_joined(self, shard: str) -> None:
         """A shard opened its stream; a former stream of the same id counts as ended."""
         self.shard_left(shard)
-        self._shards[shard] = _Shard({})
+        self._shards[shard] = _Shard()
 
     def shard_serves(self, shard: str, max_batch: Mapping[ModelKey, int]) -> None:
         """The shard can run these versions, in batches up to these numbers of images."""
@@ -117,8 +106,8 @@ class LeaseBook:
     def shard_left(self, shard: str) -> None:
         """The shard's stream ended: what it was leased goes back to the queue."""
         gone = self._shards.pop(shard, None)
-        for grant in gone.grants.values() if gone else ():
-            self._take_back(grant, unreachable=True)
+        for grant_id in gone.grants if gone else ():
+            self._take_back(grant_id)
 
     # What dispatchers say.
 
@@ -128,26 +117,25 @@ class LeaseBook:
             if piece.key not in self._pieces:
                 piece.arrival = next(self._arrivals)
                 self._pieces[piece.key] = piece
-                self._queue(piece.model)[piece.key] = piece
+                self._queue(piece)
 
     def piece_ended(self, key: PieceKey) -> None:
         """The piece was answered, or nobody waits for it any more."""
         piece = self._pieces.pop(key, None)
         if piece is not None and piece.grant_id is None:
-            self._unqueue(piece)
+            self._unqueue(piece.model, [piece])
         elif piece is not None:
-            self._forget_if_settled(piece.grant_id)
+            self._settle(piece)
 
     def piece_lost(self, key: PieceKey, grant_id: str, *, unreachable: bool) -> None:
         """That lease of the piece came to nothing; ignored when it was leased again since."""
         piece = self._pieces.get(key)
-        grant = self._grants.get(grant_id)
-        if piece is None or grant is None or piece.grant_id != grant_id:
+        if piece is None or piece.grant_id != grant_id:
             return
         if unreachable:
-            piece.avoid.add(grant.shard)
-        self._requeue(piece)
-        self._forget_if_settled(grant_id)
+            piece.avoid.add(self._leases[grant_id].grant.shard)
+        self._settle(piece)
+        self._queue(piece)
 
     def dispatcher_left(self, dispatcher: str) -> None:
         """The dispatcher's stream ended: its pieces are forgotten."""
@@ -165,10 +153,11 @@ class LeaseBook:
 
     def expire(self, now: float) -> list[PieceKey]:
         """Take back overdue leases; return the pieces dropped because their deadline passed."""
-        for grant in [grant for grant in self._grants.values() if grant.expires <= now]:
-            if grant.shard in self._shards:
-                self._shards[grant.shard].grants.pop(grant.grant_id, None)
-            self._take_back(grant, unreachable=True)
+        for shard in self._shards.values():
+            for grant in [grant for grant in shard.grants.values() if grant.expires <= now]:
+                del shard.grants[grant.grant_id]
+        for lease in [lease for lease in self._leases.values() if lease.grant.expires <= now]:
+            self._take_back(lease.grant.grant_id)
         dropped = [piece.key for piece in self._pieces.values() if piece.deadline <= now]
         for key in dropped:
             self.piece_ended(key)
@@ -177,7 +166,7 @@ class LeaseBook:
     @property
     def queued_images(self) -> int:
         """Images that wait for a lease."""
-        return sum(piece.images for queue in self._queues.values() for piece in queue.values())
+        return sum(queue.images for queue in self._queues.values())
 
     def outstanding_images(self, shard: str) -> int:
         """Images in grants that the shard has not finished."""
@@ -186,36 +175,45 @@ class LeaseBook:
     @property
     def empty(self) -> bool:
         """Nothing is queued or leased, and nothing is remembered of what was."""
-        return not (self._pieces or self._queues or self._grants)
+        return not (self._pieces or self._queues or self._leases)
 
     def _next_grant(self, now: float) -> Grant | None:
-        for model in self._models_by_age():
-            queue = self._queues[model]
-            candidates = self._candidates(model, next(iter(queue.values())))
-            if not candidates:
-                continue
-            shard = min(candidates, key=lambda name: (self._shards[name].outstanding_images, name))
-            share = math.ceil(sum(piece.images for piece in queue.values()) / len(candidates))
-            limit = self._shards[shard].max_batch[model]
-            pieces = list(_take(queue, min(limit, max(share, MIN_GRANT_IMAGES)), shard))
-            return self._lease(shard, model, pieces, now)
+        for model in sorted(self._queues, key=lambda model: self._queues[model].oldest.arrival):
+            serving = [name for name, shard in self._shards.items() if model in shard.max_batch]
+            ready = [name for name in serving if self._shards[name].credits > 0]
+            ready.sort(key=lambda name: (self._shards[name].outstanding_images, name))
+            for name in ready:
+                share = math.ceil(self._queues[model].images / len(ready))
+                limit = min(self._shards[name].max_batch[model], max(share, MIN_GRANT_IMAGES))
+                pieces = self._choose(model, name, serving, limit, now)
+                if pieces:
+                    return self._lease(name, model, pieces, now)
         return None
 
-    def _models_by_age(self) -> list[ModelKey]:
-        """Models with waiting pieces, the one whose first piece came first at the front."""
-        return sorted(
-            self._queues, key=lambda model: next(iter(self._queues[model].values())).arrival
-        )
+    def _choose(
+        self, model: ModelKey, shard: str, serving: list[str], limit: int, now: float
+    ) -> list[Piece]:
+        """Pieces for a shard, oldest first, up to `limit` images together; the first one always."""
+        chosen: list[Piece] = []
+        images = 0
+        for piece in self._queues[model]:
+            if piece.deadline <= now or self._waits_for_another(piece, shard, serving):
+                continue
+            if chosen and images + piece.images > limit:
+                break
+            chosen.append(piece)
+            images += piece.images
+        return chosen
 
-    def _candidates(self, model: ModelKey, first: Piece) -> list[str]:
-        """Shards with a credit that serve the model; those to avoid only when no other serves it.
+    def _waits_for_another(self, piece: Piece, shard: str, serving: list[str]) -> bool:
+        """The piece avoids the shard, and one of the others is likely to take it soon.
 
-        A shard that could not be reached once is better than none, and better than waiting for
-        ever: it may be back.
+        Otherwise a shard that could not be reached once is better than waiting for ever: it may
+        be back.
         """
-        serving = [name for name, shard in self._shards.items() if model in shard.max_batch]
-        wanted = [name for name in serving if name not in first.avoid] or serving
-        return [name for name in wanted if self._shards[name].credits > 0]
+        return shard in piece.avoid and any(
+            name not in piece.avoid and self._shards[name].at_work for name in serving
+        )
 
     def _lease(self, shard: str, model: ModelKey, pieces: list[Piece], now: float) -> Grant:
         grant = Grant(
@@ -226,58 +224,36 @@ class LeaseBook:
             images=sum(piece.images for piece in pieces),
             expires=now + self._lease_s,
         )
+        self._unqueue(model, pieces)
         for piece in pieces:
             piece.grant_id = grant.grant_id
-            self._unqueue(piece)
-        self._grants[grant.grant_id] = grant
+        self._leases[grant.grant_id] = _Lease(grant, set(grant.pieces))
         self._shards[shard].grants[grant.grant_id] = grant
         self._shards[shard].credits -= 1
         return grant
 
-    def _take_back(self, grant: Grant, *, unreachable: bool) -> None:
-        self._grants.pop(grant.grant_id, None)
-        for key in reversed(grant.pieces):
-            piece = self._pieces.get(key)
-            if piece is not None and piece.grant_id == grant.grant_id:
-                if unreachable:
-                    piece.avoid.add(grant.shard)
-                self._requeue(piece)
-
-    def _requeue(self, piece: Piece) -> None:
-        """Back to the front: it has waited already."""
-        piece.grant_id = None
-        queue = self._queue(piece.model)
-        queue[piece.key] = piece
-        queue.move_to_end(piece.key, last=False)
-
-    def _forget_if_settled(self, grant_id: str | None) -> None:
-        """Drop a grant of which no piece is under lease any more."""
-        grant = self._grants.get(grant_id or "")
-        if grant is not None and not any(
-            piece.grant_id == grant_id
-            for key in grant.pieces
-            if (piece := self._pieces.get(key)) is not None
-        ):
-            del self._grants[grant.grant_id]
-
-    def _queue(self, model: ModelKey) -> OrderedDict[PieceKey, Piece]:
-        return self._queues.setdefault(model, OrderedDict())
-
-    def _unqueue(self, piece: Piece) -> None:
-        queue = self._queues[piece.model]
-        del queue[piece.key]
-        if not queue:
-            del self._queues[piece.model]
-
-
-def _take(queue: Mapping[PieceKey, Piece], limit: int, shard: str) -> Iterator[Piece]:
-    """Pieces from the front that fit into `limit` images together; the first one always.
-
-    Stops at a piece that has to avoid the shard unless it is the first.
-    """
-    taken = 0
-    for piece in queue.values():
-        if taken and (taken + piece.images > limit or shard in piece.avoid):
+    def _take_back(self, grant_id: str) -> None:
+        lease = self._leases.pop(grant_id, None)
+        if lease is None:
             return
-        taken += piece.images
-        yield piece
+        for key in lease.open:
+            piece = self._pieces[key]
+            piece.avoid.add(lease.grant.shard)
+            self._queue(piece)
+
+    def _settle(self, piece: Piece) -> None:
+        """End the lease of one piece, and with the last one that of the grant."""
+        assert piece.grant_id is not None
+        lease = self._leases[piece.grant_id]
+        lease.open.discard(piece.key)
+        if not lease.open:
+            del self._leases[piece.grant_id]
+
+    def _queue(self, piece: Piece) -> None:
+        piece.grant_id = None
+        self._queues.setdefault(piece.model, PieceQueue()).put(piece)
+
+    def _unqueue(self, model: ModelKey, pieces: list[Piece]) -> None:
+        self._queues[model].remove(pieces)
+        if not self._queues[model]:
+            del self._queues[model]

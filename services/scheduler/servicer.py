@@ -22,19 +22,19 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self,
         requests: AsyncIterator[scheduler_pb2.DispatchRequest],
         context: ServicerContext,
-    ) -> AsyncIterator[scheduler_pb2.DispatchResponse]:
+    ) -> None:
         """Serve one dispatcher."""
         first = await self._first(requests, context)
         if not first.dispatcher:
             await abort(context, InvalidRequestError("the first message must name the dispatcher"))
         key, outbox = self._desk.dispatcher_joined(first.dispatcher)
-        self._desk.dispatcher_said(key, first)
         reader = asyncio.create_task(
             _read(requests, lambda request: self._desk.dispatcher_said(key, request), outbox.close)
         )
         try:
+            self._desk.dispatcher_said(key, first)
             async for leases in outbox.batches():
-                yield scheduler_pb2.DispatchResponse(leases=leases)
+                await context.write(scheduler_pb2.DispatchResponse(leases=leases))
         finally:
             self._desk.dispatcher_left(key)
             await _stop(reader)
@@ -43,33 +43,41 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self,
         requests: AsyncIterator[scheduler_pb2.PullRequest],
         context: ServicerContext,
-    ) -> AsyncIterator[scheduler_pb2.PullResponse]:
+    ) -> None:
         """Serve one shard."""
         first = await self._first(requests, context)
         if not (first.hello.shard and first.hello.address):
             await abort(context, InvalidRequestError("the first message must name the shard"))
         shard = first.hello.shard
         outbox = self._desk.shard_joined(first.hello)
-        self._desk.shard_said(shard, first)
         reader = asyncio.create_task(
-            _read(requests, lambda request: self._desk.shard_said(shard, request), outbox.close)
+            _read(
+                requests,
+                lambda request: self._desk.shard_said(shard, outbox, request),
+                outbox.close,
+            )
         )
         try:
+            self._desk.shard_said(shard, outbox, first)
             async for grants in outbox.batches():
                 for grant in grants:
-                    yield scheduler_pb2.PullResponse(grant=grant)
+                    await context.write(scheduler_pb2.PullResponse(grant=grant))
         finally:
             self._desk.shard_left(shard, outbox)
             await _stop(reader)
 
     async def _first(self, requests: AsyncIterator[Request], context: ServicerContext) -> Request:
-        if not self._desk.leading:
-            await abort(context, NotLeaderError("this scheduler is a standby; ask the leader"))
+        await self._must_lead(context)
         async for request in requests:
+            await self._must_lead(context)  # it may have changed meanwhile
             return request
         return await abort(
             context, InvalidRequestError("the stream ended before its first message")
         )
+
+    async def _must_lead(self, context: ServicerContext) -> None:
+        if not self._desk.leading:
+            await abort(context, NotLeaderError("this scheduler is a standby; ask the leader"))
 
 
 async def _read(

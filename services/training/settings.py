@@ -10,12 +10,14 @@ class TrainingSettings:
     """Hyperparameters, all recorded in the version."""
 
     architecture: str = "cnn"
-    epochs: int = 12
+    epochs: int = 20
     """How many times every training picture is seen."""
     batch_size: int = 32
     """Pictures a step."""
-    learning_rate: float = 2e-3
-    """Of Adam."""
+    learning_rate: float = 1e-2
+    """Of Adam, at the start."""
+    shift: float = 0.07
+    """How far training pictures are moved at random, as a share of their sides; 0: not at all."""
     seed: int = 0
     """Of the first weights and of the order of pictures."""
 
@@ -27,6 +29,8 @@ class TrainingSettings:
             raise InvalidRequestError(
                 f"the learning rate must be above 0, not {self.learning_rate}"
             )
+        if not 0 <= self.shift < 1:
+            raise InvalidRequestError(f"the shift must be 0 up to 1, not {self.shift}")
         if not 0 <= self.seed < 2**32:
             raise InvalidRequestError(f"the seed must be 0 to 2^32 - 1, not {self.seed}")
 

@@ -1,7 +1,7 @@
 """The registry of a cluster of machines: Consul.
 
 A service is `<prefix>-<service>`, a configuration value lies at `<prefix>/<key>`, the lock of a
-role at `<prefix>/leaders/<role>`, and candidates appear as the service `<prefix>-candidate`; so
+role at `<prefix>/leaders/<role>`, and candidates appear as the service `<prefix>--candidate`; so
 several clusters may share one Consul. With ACLs the token needs, for the prefix "facet":
 service_prefix "facet-" write, key_prefix "facet/" write, session_prefix "" write,
 node_prefix "" read.

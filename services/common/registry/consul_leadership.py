@@ -50,7 +50,8 @@ class Candidacy:
         self._client = client
         self._key = leader_key(prefix, role)
         self._candidate = candidate
-        self._service = service_name(prefix, "candidate")
+        # No service can be called that, since no name begins with a dash.
+        self._service = service_name(prefix, "-candidate")
         self._id = f"{self._service}-{role}-{uuid.uuid4().hex[:12]}"
         self._session: str | None = None
         self._query = leader_query(client, prefix, role, BEAT_S)

@@ -91,7 +91,7 @@ def read_entries(folder: Path) -> list[Entry]:
             continue
         if entry is None:
             _remove_if_rubbish(path, written_ns)
-        elif not entry.process.alive:
+        elif not entry.process.is_alive():
             _remove(path)
         elif written_ns >= found.get(entry.instance.id, (0, entry))[0]:
             found[entry.instance.id] = written_ns, entry
@@ -111,7 +111,7 @@ def read_leader(path: Path) -> Leader | None:
         leader = Leader(_text(data["candidate"]), _parse_process(data))
     except (FileNotFoundError, KeyError, ValueError):
         return None
-    return leader if leader.process.alive else None
+    return leader if leader.process.is_alive() else None
 
 
 def _parse_entry(data: bytes) -> Entry | None:

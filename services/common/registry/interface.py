@@ -1,7 +1,8 @@
 """What a registry does, whichever it is.
 
 Every method raises RegistryError when the registry cannot be reached or refuses; the watches
-and campaigns never do: they carry on from the last view and recover by themselves.
+and campaigns never do: they carry on from the last view and recover by themselves. Names that
+not every registry could hold are an InvalidRequestError (see `names`).
 """
 
 from abc import ABC, abstractmethod
@@ -91,4 +92,7 @@ class Registry(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Withdraw every registration of this object, end its watches and free its resources."""
+        """Withdraw every registration of this object, end its watches and free its resources.
+
+        A campaign that leads yields False before it ends.
+        """

@@ -23,9 +23,8 @@ class Process:
         pid = os.getpid()
         return cls(pid, _start_mark(pid) or "")
 
-    @property
-    def alive(self) -> bool:
-        """The process runs; one that has ended but was not waited for does not."""
+    def is_alive(self) -> bool:
+        """Tell whether it runs; one that has ended but was not waited for does not."""
         return _start_mark(self.pid) == self.started
 
 
@@ -90,7 +89,7 @@ class Deaths:
             return True
         except (AttributeError, OSError):
             return False
-        if not process.alive:  # died before; the number may be another process's by now
+        if not process.is_alive():  # died before; the number may be another process's by now
             os.close(descriptor)
             loop.call_soon(self._notify)
             return True

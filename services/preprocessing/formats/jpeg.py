@@ -9,7 +9,7 @@ from services.preprocessing.formats import ifd
 from services.preprocessing.header import Content, Format, Header, damaged, joined, unsupported
 
 MAX_SEGMENTS: Final = 4096
-"""Before the first scan; real pictures have fewer than 300."""
+"""Before the first scan, and again after it; real pictures have fewer than 300."""
 
 _SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _PROGRESSIVE: Final = 0xC2
@@ -26,7 +26,6 @@ _FRAMES: Final = {
 _DROPPED: Final = frozenset({*range(_APP1, 0xEE), *range(0xEF, 0xFF)})
 # What is between two segments is skipped, as libjpeg does: stray bytes, fill bytes, RSTn.
 _SEGMENT: Final = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
-_SCAN_OR_END: Final = re.compile(rb"\xff([\xd9\xda])")
 
 
 def read(content: Content) -> Header:
@@ -36,7 +35,7 @@ def read(content: Content) -> Header:
     frame: tuple[int, int, int] | None = None
     exif: Content | None = None
     several_scans = False
-    for marker, start, end in _segments(view):
+    for marker, start, end in _segments(view, 2):
         body = start + 4
         if marker == _SOS:
             break
@@ -50,6 +49,8 @@ def read(content: Content) -> Header:
             frame = _frame(view, marker, body)
             several_scans = marker == _PROGRESSIVE
         kept.append(view[start:end])
+    else:
+        raise damaged(Format.JPEG, "it ends before its pixels")
     if frame is None:
         raise damaged(Format.JPEG, "its pixels come before their description")
     kept.append(view[start:])
@@ -63,30 +64,29 @@ def read(content: Content) -> Header:
         orientation=1 if exif is None else ifd.orientation(exif),
         plain=components != 4,
         channels=1 if components == 1 else 3,
-        scans=_scans(view, start) if several_scans else 1,
+        scans=_scans(view, end) if several_scans else 1,
     )
 
 
-def _segments(view: memoryview) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of each segment up to the first scan's header."""
-    end = 2
+def _segments(view: memoryview, at: int) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of each segment from `at` to the end of the picture.
+
+    The coded data after a scan's header count as stray bytes: 0xFF in them comes only before
+    0x00 and RSTn.
+    """
     for _ in range(MAX_SEGMENTS):
-        found = _SEGMENT.search(view, end)
+        found = _SEGMENT.search(view, at)
         if found is None:
-            break
+            return
         start, body = found.span()
         marker = view[body - 1]
         if marker in (_SOI, _EOI):
-            break
-        end = body + int(struct.unpack_from(">H", view, body)[0])
-        if end < body + 2 or end > len(view):
-            break
-        yield marker, start, end
-        if marker == _SOS:
             return
-    else:
-        raise damaged(Format.JPEG, f"more than {MAX_SEGMENTS} segments come before its pixels")
-    raise damaged(Format.JPEG, "it ends before its pixels")
+        at = body + int(struct.unpack_from(">H", view, body)[0])
+        if at < body + 2 or at > len(view):
+            return
+        yield marker, start, at
+    raise damaged(Format.JPEG, f"it has more than {MAX_SEGMENTS} segments")
 
 
 def _frame(view: memoryview, marker: int, body: int) -> tuple[int, int, int]:
@@ -101,11 +101,5 @@ def _frame(view: memoryview, marker: int, body: int) -> tuple[int, int, int]:
     return height, width, components
 
 
-def _scans(view: memoryview, first: int) -> int:
-    """Count the scans: in coded data 0xFF comes only before 0x00 and RSTn."""
-    scans = 0
-    for found in _SCAN_OR_END.finditer(view, first):
-        if view[found.end() - 1] == _EOI:
-            break
-        scans += 1
-    return scans
+def _scans(view: memoryview, after_first: int) -> int:
+    return 1 + sum(marker == _SOS for marker, _, _ in _segments(view, after_first))

@@ -45,7 +45,7 @@ def read(content: Content) -> Header:
             kept.append(view[start:end])
             seen.add(kind)
         elif kind[:1].isupper() and kind != b"PLTE":
-            raise unsupported(Format.PNG, f"it needs the extension {kind.decode('latin-1')}")
+            raise unsupported(Format.PNG, f"it needs the extension {kind!r}")
     if b"IDAT" not in seen or (colour == _PALETTE and b"PLTE" not in seen):
         raise damaged(Format.PNG, "it has no pixels or no palette")
     return Header(

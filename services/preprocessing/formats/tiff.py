@@ -71,7 +71,7 @@ def _depth(page: Directory, samples: int, colours: int) -> int:
 
 
 def _padded_pixels(page: Directory, width: int, height: int, samples: int) -> int:
-    """Return the pixels in all tiles; refuses more tiles or strips than cover the picture.
+    """Return the pixels in all tiles, 0 without; refuses more blocks than cover the picture.
 
     Surplus ones would be decoded over the others, once each.
     """
@@ -89,7 +89,7 @@ def _padded_pixels(page: Directory, width: int, height: int, samples: int) -> in
         raise damaged(Format.TIFF, "it does not say where its pixels are")
     if page.extent(offsets)[1] > blocks * planes:
         raise damaged(Format.TIFF, "it has more strips or tiles than its size allows")
-    return blocks * wide * high
+    return blocks * wide * high if tiled else 0
 
 
 def _is_truncated(page: Directory) -> bool:

@@ -65,7 +65,7 @@ def _chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         kind, length = struct.unpack_from("<4sL", view, start)
         end = start + 8 + length
         if end > last:
-            raise damaged(Format.WEBP, f"it ends inside its chunk {kind.decode('latin-1')!r}")
+            raise damaged(Format.WEBP, f"it ends inside its chunk {kind!r}")
         end += length % 2
         yield kind, view[start:end]
         start = end

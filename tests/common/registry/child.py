@@ -9,18 +9,13 @@ not-serving and withdraw; `campaign` says True or False at each change.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.common.registry import Instance, Registry, open_registry
 
-_STATUSES = {
-    "serving": health_pb2.HealthCheckResponse.SERVING,
-    "not-serving": health_pb2.HealthCheckResponse.NOT_SERVING,
-}
+SetStatus = Callable[[str], Awaitable[None]]
 
 
 async def _words() -> AsyncIterator[str]:
@@ -37,13 +32,33 @@ def _say(text: object) -> None:
     sys.stdout.flush()
 
 
-async def _register(registry: Registry, service: str, name: str) -> None:
+async def _serve_health() -> tuple[int, SetStatus, Callable[[], Awaitable[None]]]:
+    # Imported here: most children serve nothing and start three times as fast without.
+    import grpc
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+    statuses = {
+        "serving": health_pb2.HealthCheckResponse.SERVING,
+        "not-serving": health_pb2.HealthCheckResponse.NOT_SERVING,
+    }
     servicer = health.aio.HealthServicer()
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    await servicer.set("", _STATUSES["serving"])
+
+    async def set_status(word: str) -> None:
+        await servicer.set("", statuses[word])
+
+    async def stop() -> None:
+        await server.stop(None)
+
+    await set_status("serving")
+    return port, set_status, stop
+
+
+async def _register(registry: Registry, url: str, service: str, name: str) -> None:
+    port, set_status, stop = await _serve_health() if _is_checked(url) else (1, None, None)
     registration = await registry.register(
         Instance(service, name, "127.0.0.1", port, {"zone": "a", "note": "é"})
     )
@@ -51,13 +66,18 @@ async def _register(registry: Registry, service: str, name: str) -> None:
     async for word in _words():
         if word == "withdraw":
             await registration.withdraw()
-        else:
-            await servicer.set("", _STATUSES[word])
+        elif set_status is not None:
+            await set_status(word)
         _say(word)
-    await server.stop(None)
+    if stop is not None:
+        await stop()
 
 
-async def _campaign(registry: Registry, role: str, candidate: str) -> None:
+def _is_checked(url: str) -> bool:
+    return url.startswith("consul:")
+
+
+async def _campaign(registry: Registry, _: str, role: str, candidate: str) -> None:
     async def tell() -> None:
         async for leads in registry.campaign(role, candidate):
             _say(leads)
@@ -72,7 +92,7 @@ async def _campaign(registry: Registry, role: str, candidate: str) -> None:
 async def _main(url: str, what: str, *names: str) -> None:
     registry = open_registry(url)
     try:
-        await {"register": _register, "campaign": _campaign}[what](registry, *names)
+        await {"register": _register, "campaign": _campaign}[what](registry, url, *names)
     finally:
         await registry.close()
 

@@ -69,13 +69,13 @@ async def test_without_a_token_errors_name_what_is_missing(
     strict_consul: ConsulServer, opened: OpenRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = opened(strict_consul.url())
-    with pytest.raises(RegistryError, match="no token given.*service:write.*facet-gateway"):
+    with pytest.raises(RegistryError, match=r"no token given.*service:write.*facet-gateway"):
         await registry.register(Instance("gateway", "g-1", "127.0.0.1", 1))
-    with pytest.raises(RegistryError, match="no token given.*service:read.*facet-gateway"):
+    with pytest.raises(RegistryError, match=r"no token given.*service:read.*facet-gateway"):
         await registry.instances("gateway")
-    with pytest.raises(RegistryError, match="key:read.*facet/key"):
+    with pytest.raises(RegistryError, match=r"key:read.*facet/key"):
         await registry.get("key")
-    with pytest.raises(RegistryError, match="key:write.*facet/key") as caught:
+    with pytest.raises(RegistryError, match=r"key:write.*facet/key") as caught:
         await registry.put("key", b"value")
     assert caught.value.reason == "REGISTRY_REFUSED"
     async with aclosing(registry.watch("gateway")) as views:
@@ -87,7 +87,7 @@ async def test_a_token_that_consul_does_not_know_is_refused(
     strict_consul: ConsulServer, opened: OpenRegistry
 ) -> None:
     registry = opened(strict_consul.url(), "11111111-2222-3333-4444-555555555555")
-    with pytest.raises(RegistryError, match="the token given.*ACL not found"):
+    with pytest.raises(RegistryError, match=r"the token given.*ACL not found"):
         await registry.get("key")
 
 

@@ -113,13 +113,16 @@ async def test_every_request_carries_the_token(serve: Serve) -> None:
 
 
 async def test_a_call_that_hangs_ends(serve: Serve) -> None:
+    go_on = asyncio.Event()
+
     async def handler(request: web.Request) -> web.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
+        await go_on.wait()
+        return _answer(1)
 
     client = await serve(handler)
     with pytest.raises(RegistryError, match=r"did not answer within 0\.1 s"):
         await client.call(lambda api: api.kv.get("a"), 0.1)
+    go_on.set()
 
 
 @pytest.mark.parametrize("body", ["<html>", "[1", ""])
@@ -142,12 +145,12 @@ async def test_a_refused_connection_is_named(unused_address: tuple[str, int]) ->
 
 
 @pytest.fixture
-async def unused_address() -> AsyncIterator[tuple[str, int]]:
+async def unused_address() -> tuple[str, int]:
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1")
     address: tuple[str, int] = server.sockets[0].getsockname()
     server.close()
     await server.wait_closed()
-    yield address
+    return address
 
 
 async def test_pauses_grow_and_stay_bounded() -> None:

@@ -86,7 +86,12 @@ async def test_a_leader_gives_up_when_consul_hangs_and_one_leads_afterwards(
         await until(campaign, lambda leads: not leads, 5)
         await asyncio.to_thread(consul_server.start)
         await until(campaign, bool)
-        await until(leaders, lambda leader: leader == "one")
+    async with (
+        aclosing(registry.campaign("scheduler", "two")) as campaign,
+        aclosing(observer.watch_leader("scheduler")) as leaders,
+    ):
+        await until(campaign, bool)
+        await until(leaders, lambda leader: leader == "two")
 
 
 async def test_a_registry_opened_before_consul_runs_finds_it_later(

@@ -1,0 +1,63 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import InvalidRequestError, ModelRefusedError
+from services.common.models.manifest import Manifest
+from services.inference.engines.selection import ENGINES, is_installed, select_engine
+from tests.models.contents import write_content
+
+BOTH = ("litert", "keras")
+
+
+def manifest(folder: Path, *formats: str) -> Manifest:
+    return Manifest.of(write_content(folder, formats=formats), "small", 1, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("formats", "preference", "packages", "chosen"),
+    [
+        (BOTH, "auto", {"ai_edge_litert", "tensorflow"}, "litert"),
+        (BOTH, "auto", {"tensorflow"}, "tensorflow"),
+        (BOTH, "tensorflow", {"ai_edge_litert", "tensorflow"}, "tensorflow"),
+        (("keras",), "auto", {"ai_edge_litert", "tensorflow"}, "tensorflow"),
+        (("litert",), "litert", {"ai_edge_litert"}, "litert"),
+    ],
+)
+def test_the_first_engine_that_can_is_chosen(
+    tmp_path: Path, formats: tuple[str, ...], preference: str, packages: set[str], chosen: str
+) -> None:
+    engine = select_engine(manifest(tmp_path, *formats), preference, packages.__contains__)
+    assert engine.name == chosen
+
+
+@pytest.mark.parametrize(
+    ("formats", "preference", "packages", "says"),
+    [
+        (
+            ("keras",),
+            "auto",
+            {"ai_edge_litert"},
+            "litert needs a litert artefact; tensorflow needs",
+        ),
+        (BOTH, "auto", set(), "litert needs ai_edge_litert to be installed; tensorflow needs"),
+        (("keras",), "litert", {"ai_edge_litert"}, "small:1 here: litert needs a litert artefact$"),
+        (("onnx",), "auto", {"tensorflow"}, "tensorflow needs a keras artefact"),
+    ],
+)
+def test_a_version_that_nothing_can_run_is_refused(
+    tmp_path: Path, formats: tuple[str, ...], preference: str, packages: set[str], says: str
+) -> None:
+    with pytest.raises(ModelRefusedError, match=says):
+        select_engine(manifest(tmp_path, *formats), preference, packages.__contains__)
+
+
+def test_an_unknown_engine_is_a_wrong_request(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="auto, litert or tensorflow, not 'abacus'"):
+        select_engine(manifest(tmp_path, *BOTH), "abacus")
+
+
+def test_every_engine_is_found_where_tests_run() -> None:
+    assert all(is_installed(engine.package) for engine in ENGINES.values())
+    assert not is_installed("no_such_package")

@@ -1,0 +1,40 @@
+"""Small version contents, without any engine."""
+
+from pathlib import Path
+
+import numpy as np
+
+from services.common.models.artefacts import Artefact
+from services.common.models.golden import GoldenExamples
+from services.common.models.input_spec import InputSpec
+from services.common.models.manifest import Outputs, VersionContent
+from services.common.models.normalisation import Normalisation
+
+CLASSES = 3
+SPEC = InputSpec(4, 5, 1)
+
+
+def write_content(
+    folder: Path, *, model: bytes = b"model", formats: tuple[str, ...] = ("litert",)
+) -> VersionContent:
+    """Write the files of a version that no engine can run, and return what they are."""
+    artefacts = []
+    for file_format in formats:
+        path = folder / f"model.{file_format}"
+        path.write_bytes(model)
+        artefacts.append(Artefact.describe(path, file_format))
+    golden = GoldenExamples(
+        np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5, 1),
+        np.full((2, CLASSES), 1 / CLASSES, np.float32),
+    )
+    return VersionContent(
+        source="a test",
+        input=SPEC,
+        preprocessing=Normalisation.preset("none"),
+        outputs=Outputs(classes=CLASSES, activation="softmax"),
+        artefacts=tuple(artefacts),
+        golden=golden.save(folder),
+        training={"epochs": 3, "learning_rate": 0.01, "shuffle": True, "architecture": "cnn"},
+        metrics={"held_out_accuracy": 0.5},
+        labels=("one", "two", "drei ✓"),
+    )
