@@ -1,7 +1,7 @@
 """The last step: raw outputs → results in the order of the request."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -40,7 +40,7 @@ def connect_aggregation(instance: Instance, on_change: Callable[[], None]) -> Ag
     """Return a link to an aggregation instance."""
 
     def open_stream(
-        channel: grpc.aio.Channel, requests: AsyncIterator[aggregation_pb2.CombineRequest]
+        channel: grpc.aio.Channel, requests: AsyncIterable[aggregation_pb2.CombineRequest]
     ) -> Any:
         return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine(requests)
 

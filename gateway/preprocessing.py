@@ -1,7 +1,7 @@
 """The first step: encoded pictures → pixels, by whichever preprocessing instance is free."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> 
     """Return a link to a preprocessing instance."""
 
     def open_stream(
-        channel: grpc.aio.Channel, requests: AsyncIterator[preprocessing_pb2.PrepareRequest]
+        channel: grpc.aio.Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]
     ) -> Any:
         return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
 

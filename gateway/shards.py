@@ -1,7 +1,7 @@
 """Links to inference shards: their work, and what they say of themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Any, Final
 
 import grpc
@@ -75,6 +75,6 @@ class ShardLink:
 
 
 def _open_stream(
-    channel: grpc.aio.Channel, requests: AsyncIterator[inference_pb2.InferRequest]
+    channel: grpc.aio.Channel, requests: AsyncIterable[inference_pb2.InferRequest]
 ) -> Any:
     return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)

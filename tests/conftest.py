@@ -11,6 +11,7 @@ from tests.fixtures_consul import (  # noqa: F401  # fixtures
     consul_url,
     shared_consul,
 )
+from tests.fixtures_models import digits_repository, photo_repository  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 

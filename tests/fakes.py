@@ -159,5 +159,7 @@ class NumpyEngine(Engine):
         flat = images.reshape(len(images), -1)
         if (flat[:, 0] == POISON).any():
             raise ValueError("poison")
-        sums = flat.sum(axis=1, dtype=np.float32)
-        return sums[:, None] + np.arange(self._classes, dtype=np.float32)
+        scores: npt.NDArray[np.float32] = flat.sum(axis=1, dtype=np.float32)[:, None] + np.arange(
+            self._classes, dtype=np.float32
+        )
+        return scores

@@ -11,5 +11,5 @@ PATIENCE_S: Final = 30.0
 async def until(holds: Callable[[], bool]) -> None:
     """Return as soon as it holds; TimeoutError when it never does."""
     async with asyncio.timeout(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0.002)

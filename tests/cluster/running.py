@@ -55,7 +55,7 @@ class RunningCluster:
     def wait_for_view(self, holds: Callable[[cluster_pb2.Cluster], bool]) -> cluster_pb2.Cluster:
         """Return the first view for which it holds; fails after READY_S."""
         stub = cluster_pb2_grpc.ClusterServiceStub(self.channel)
-        last = cluster_pb2.Cluster()
+        last: cluster_pb2.Cluster = cluster_pb2.Cluster()
         try:
             for response in stub.WatchCluster(cluster_pb2.WatchClusterRequest(), timeout=READY_S):
                 last = response.cluster

@@ -1,12 +1,8 @@
 """The `facet` command against a real cluster."""
 
 import json
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,28 +12,8 @@ import pytest
 
 from services.common.models.repository import ModelRepository
 from services.training.datasets import Dataset
+from tests.cluster.commands import Up, facet, free_port, says
 from tests.cluster.running import RunningCluster
-
-FACET = Path(sys.executable).with_name("facet")
-
-
-def facet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    return subprocess.run(
-        [FACET, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, **environment},
-        check=False,
-    )
-
-
-def says(done: subprocess.CompletedProcess[str], *texts: str) -> bool:
-    """Standard error has the texts, however it is wrapped, and no traceback."""
-    assert "Traceback" not in done.stderr
-    flat = " ".join(done.stderr.replace("│", " ").split())
-    return all(text in flat for text in texts)
 
 
 @pytest.fixture
@@ -92,7 +68,7 @@ def test_classify_exit_codes(cluster: RunningCluster, pictures: Path) -> None:
     unknown = facet("classify", str(pictures), "--model", "cats", *at)
     assert unknown.returncode == 1
     assert says(unknown, "no shard serves the model 'cats'; served: digits:1")
-    nobody = facet("classify", str(pictures), "--gateway", f"localhost:{_free_port()}")
+    nobody = facet("classify", str(pictures), "--gateway", f"localhost:{free_port()}")
     assert nobody.returncode == 3
     assert says(nobody, "no gateway answers at")
 
@@ -113,12 +89,12 @@ def test_status(cluster: RunningCluster) -> None:
     assert shard["load"]["outstanding_images"] == 0
     table = facet("status", "--gateway", cluster.gateway, COLUMNS="200")
     assert table.stdout.count("serving") == 6
-    assert facet("status", "--gateway", f"localhost:{_free_port()}").returncode == 3
+    assert facet("status", "--gateway", f"localhost:{free_port()}").returncode == 3
 
 
 def test_wait(cluster: RunningCluster) -> None:
     assert facet("wait", "--gateway", cluster.gateway).returncode == 0
-    nobody = facet("wait", "--timeout", "0.5", "--gateway", f"localhost:{_free_port()}")
+    nobody = facet("wait", "--timeout", "0.5", "--gateway", f"localhost:{free_port()}")
     assert nobody.returncode == 1
     assert says(nobody, "not ready after 0.5 s", "the gateway does not answer")
 
@@ -145,49 +121,6 @@ def test_models(digits_repository: ModelRepository, tmp_path: Path) -> None:
 def test_completion() -> None:
     done = facet("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "facet" in done.stdout
-
-
-class Up:
-    """A `facet up` in the background."""
-
-    def __init__(self, home: Path, models: Path, *arguments: str) -> None:
-        self.port = _free_port()
-        self.process = subprocess.Popen(
-            [
-                *(FACET, "up", "--home", home, "--models", models, "--port", str(self.port)),
-                *arguments,
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.said: list[str] = []
-        self._ready = threading.Event()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line)
-            if "Ready" in line:
-                self._ready.set()
-        self._ready.set()
-
-    def wait_ready(self) -> None:
-        """Wait until it says so."""
-        assert self._ready.wait(60)
-        assert any("Ready" in line for line in self.said), self.said
-
-    def end(self, number: signal.Signals) -> int:
-        """Send a signal and return the exit code."""
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(60)
-        finally:
-            self._reader.join()
-            assert self.process.stderr is not None
-            self.process.stderr.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -230,7 +163,7 @@ def test_two_homes_do_not_meet_and_one_home_has_one_cluster(
         for up in (first, second):
             status = facet("status", "--json", "--gateway", f"localhost:{up.port}")
             assert len(json.loads(status.stdout)["instances"]) == 5
-        again = facet("up", "--home", str(tmp_path / "first"), "--port", str(_free_port()))
+        again = facet("up", "--home", str(tmp_path / "first"), "--port", str(free_port()))
         assert again.returncode == 1
         assert says(again, "a cluster runs in", "already")
         taken = facet("up", "--home", str(tmp_path / "third"), "--port", str(first.port))
@@ -284,9 +217,3 @@ def _publish_again(repository: ModelRepository) -> None:
         return content
 
     repository.publish("digits", build)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

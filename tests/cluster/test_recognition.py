@@ -15,6 +15,10 @@ from tests.cluster.conftest import ImageRequest
 from tests.cluster.running import RunningCluster
 from tests.reasons import reason_of, reason_of_call
 
+TORN_TENSOR = tensor_pb2.Tensor(
+    dtype=tensor_pb2.DATA_TYPE_UINT8, shape=[9, 28, 28, 1], data=b"too few"
+)
+
 
 def _labels(response: recognition_pb2.RecognizeResponse) -> list[str]:
     return [result.classification.classes[0].label for result in response.results]

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
@@ -17,6 +17,7 @@ from services.common.errors import (
 )
 from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.channel import open_channel
+from services.common.rpc.outgoing import Outgoing
 from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ class Link(Generic[Request, Response]):
     def __init__(
         self,
         address: str,
-        open_stream: Callable[[grpc.aio.Channel, AsyncIterator[Request]], Any],
+        open_stream: Callable[[grpc.aio.Channel, AsyncIterable[Request]], Any],
         on_change: Callable[[], None],
     ) -> None:
         self.address = address
@@ -48,7 +49,7 @@ class Link(Generic[Request, Response]):
         self._idle = asyncio.Event()
         self._idle.set()
         self._ids = itertools.count(1)
-        self._outgoing: asyncio.Queue[Request] = asyncio.Queue()
+        self._outgoing: Outgoing[Request] = Outgoing()
         self._pending: dict[int, asyncio.Future[Response]] = {}
 
     @property
@@ -70,7 +71,7 @@ class Link(Generic[Request, Response]):
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._pending[call_id] = future
         self._idle.clear()
-        self._outgoing.put_nowait(request)
+        self._outgoing.put(request)
         try:
             async with asyncio.timeout(deadline.remaining_s):
                 response = await future
@@ -109,12 +110,14 @@ class Link(Generic[Request, Response]):
                 self._went_down(DrainingError(f"{self.address} is shutting down"))
             except grpc.aio.AioRpcError as error:
                 self._went_down(LinkLostError(f"{self.address} was lost: {error.details()}"))
+            except Exception:
+                log.exception("a link failed unexpectedly", address=self.address)
+                self._went_down(LinkLostError(f"{self.address} was lost; see the log"))
             await asyncio.sleep(RECONNECT_S)
 
     async def _serve_stream(self, channel: grpc.aio.Channel) -> None:
-        outgoing: asyncio.Queue[Request] = asyncio.Queue()
-        self._outgoing = outgoing
-        stream = self._open_stream(channel, _drain(outgoing))
+        self._outgoing = outgoing = Outgoing[Request]()
+        stream = self._open_stream(channel, outgoing)
         try:
             await stream.wait_for_connection()
             self._set_up(True)
@@ -123,6 +126,7 @@ class Link(Generic[Request, Response]):
                 if future is not None and not future.done():
                     future.set_result(response)
         finally:
+            outgoing.close()
             stream.cancel()
 
     def _went_down(self, error: UnavailableError) -> None:
@@ -136,8 +140,3 @@ class Link(Generic[Request, Response]):
             self.up = up
             log.info("link up" if up else "link down", address=self.address)
             self._on_change()
-
-
-async def _drain(outgoing: asyncio.Queue[Request]) -> AsyncIterator[Request]:
-    while True:
-        yield await outgoing.get()

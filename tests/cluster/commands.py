@@ -1,0 +1,80 @@
+"""The `facet` command as a person runs it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+FACET = Path(sys.executable).with_name("facet")
+
+
+def facet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [FACET, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def says(done: subprocess.CompletedProcess[str], *texts: str) -> bool:
+    """Standard error has the texts, however it is wrapped, and no traceback."""
+    assert "Traceback" not in done.stderr
+    flat = " ".join(done.stderr.replace("│", " ").split())
+    return all(text in flat for text in texts)
+
+
+class Up:
+    """A `facet up` in the background."""
+
+    def __init__(self, home: Path, models: Path, *arguments: str) -> None:
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [
+                *(FACET, "up", "--home", home, "--models", models, "--port", str(self.port)),
+                *arguments,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said: list[str] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line)
+            if "Ready" in line:
+                self._ready.set()
+        self._ready.set()
+
+    def wait_ready(self) -> None:
+        """Wait until it says so."""
+        assert self._ready.wait(60)
+        assert any("Ready" in line for line in self.said), self.said
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(60)
+        finally:
+            self._reader.join()
+            assert self.process.stderr is not None
+            self.process.stderr.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -1,0 +1,57 @@
+"""Photographs, recognised by a stock Keras model that was added to the repository."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from facet.launcher.plan import ClusterPlan
+from services.common.models.repository import ModelRepository
+from tests.cluster.commands import facet
+from tests.cluster.running import RunningCluster, run
+
+PUBLISHED_TOP_1 = 0.895
+"""Of models.json, for mobilenet_v2_100_224_ptq on imagenet_train_sample."""
+
+
+@pytest.fixture(scope="module")
+def photo_cluster(
+    make_plan: Callable[..., ClusterPlan], photo_repository: ModelRepository
+) -> Iterator[RunningCluster]:
+    """A cluster that serves MobileNetV2."""
+    with run(make_plan(models=photo_repository.root)) as running:
+        yield running
+        assert not running.deaths
+
+
+def test_labelled_photographs(photo_cluster: RunningCluster, test_data: Path) -> None:
+    folder = test_data / "images" / "imagenet_train_sample"
+    done = facet(
+        *("classify", str(folder), "--json", "--top-k", "5"),
+        *("--model", "mobilenet", "--gateway", photo_cluster.gateway),
+    )
+    assert done.returncode == 0, done.stderr
+    answers = {Path(line["image"]).name: line for line in map(json.loads, done.stdout.splitlines())}
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as rows:
+        truth = {row["file"]: row["label"] for row in csv.DictReader(rows)}
+    assert answers.keys() == truth.keys()
+    right = [answers[file]["classes"][0]["label"] == label for file, label in truth.items()]
+    assert abs(sum(right) / len(right) - PUBLISHED_TOP_1) <= 0.03
+
+
+def test_photographs_of_other_kinds(photo_cluster: RunningCluster, test_data: Path) -> None:
+    folder = test_data / "images" / "coral_photos"
+    done = facet(
+        *("classify", str(folder), "--json", "--model", "mobilenet:1"),
+        *("--gateway", photo_cluster.gateway),
+    )
+    assert done.returncode == 0, done.stderr
+    best = {
+        Path(line["image"]).stem: line["classes"][0]["label"]
+        for line in map(json.loads, done.stdout.splitlines())
+    }
+    assert len(best) == 12
+    assert best["hot_dog"] == "hotdog, hot dog, red hot"
+    assert "macaw" in best["parrot"]

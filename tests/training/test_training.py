@@ -1,0 +1,101 @@
+"""Trains for real, on a part of the digits."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.common.errors import InvalidRequestError
+from services.common.models.repository import ModelRepository
+from services.training.datasets import Dataset, load_digits_dataset
+from services.training.progress import SilentProgress
+from services.training.settings import TrainingSettings
+from services.training.trainer import train
+from services.training.training import train_and_publish
+from tests.fixtures_models import digits_repository  # noqa: F401
+
+# Keras hands its variables to numpy in a way that numpy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+QUICK = TrainingSettings(epochs=2, batch_size=50)
+
+
+class Recorder(SilentProgress):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.steps: list[tuple[int, int, int, int]] = []
+        self.losses: list[float] = []
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def step(self, *, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+        assert np.isfinite(loss)
+        self.steps.append((epoch, epochs, step, steps))
+
+    def epoch(self, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+        assert 0 <= accuracy <= 1
+        self.losses.append(loss)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """The first 220 digits to train on, and all that are held out."""
+    whole = load_digits_dataset()
+    return dataclasses.replace(
+        whole, train_images=whole.train_images[:220], train_labels=whole.train_labels[:220]
+    )
+
+
+def test_a_training_is_told_measured_and_published(digits: Dataset, tmp_path: Path) -> None:
+    repository, progress = ModelRepository(tmp_path), Recorder()
+    manifest = train_and_publish(repository, "digits", digits, QUICK, progress)
+    assert manifest == repository.load_manifest("digits", 1)
+    assert [artefact.format for artefact in manifest.artefacts] == ["litert", "keras"]
+    assert progress.steps == [(epoch, 2, step, 5) for epoch in (1, 2) for step in range(1, 6)]
+    assert progress.losses[1] < progress.losses[0]
+    assert progress.stages == [
+        "loading TensorFlow",
+        "training cnn on digits",
+        "saving the Keras model",
+        "converting to LiteRT",
+        "published digits:1",
+    ]
+    assert manifest.training == {"dataset": "digits", "optimizer": "adam", **QUICK.to_record()}
+    assert manifest.metrics["held_out_images"] == len(digits.test_labels)
+    assert manifest.metrics["held_out_accuracy"] > 0.3
+    golden = repository.golden_examples(manifest)
+    np.testing.assert_array_equal(golden.images, digits.test_images[: len(golden.images)])
+
+
+def test_one_seed_gives_one_result(digits: Dataset) -> None:
+    first, again = (train(digits, QUICK, SilentProgress()) for _ in range(2))
+    other = train(digits, dataclasses.replace(QUICK, seed=1), SilentProgress())
+    assert again.loss == pytest.approx(first.loss, rel=1e-3)
+    assert other.loss != pytest.approx(first.loss, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_publishes_nothing(digits: Dataset, tmp_path: Path) -> None:
+    repository = ModelRepository(tmp_path)
+    settings = dataclasses.replace(QUICK, learning_rate=1e38)
+    with pytest.raises(InvalidRequestError, match="diverged in epoch 1, step 2") as raised:
+        train_and_publish(repository, "digits", digits, settings)
+    assert raised.value.reason == "TRAINING_DIVERGED"
+    assert repository.list_models() == ()
+
+
+def test_an_unknown_architecture_is_refused(digits: Dataset, tmp_path: Path) -> None:
+    settings = dataclasses.replace(QUICK, architecture="abacus")
+    with pytest.raises(InvalidRequestError, match="must be one of cnn, not 'abacus'"):
+        train_and_publish(ModelRepository(tmp_path), "digits", digits, settings)
+
+
+def test_the_defaults_recognise_held_out_digits(
+    digits_repository: ModelRepository,  # noqa: F811
+) -> None:
+    manifest = digits_repository.load_manifest("digits", 1)
+    assert manifest.metrics["held_out_accuracy"] >= 0.96
+    assert manifest.metrics["training_images"] == 1201
