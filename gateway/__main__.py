@@ -41,6 +41,7 @@ class Gateway(Service):
             self._shards,
             piece_images=settings.piece_images,
             max_queued_images=settings.max_queued_images,
+            on_change=self._notify,
         )
         pipeline = Pipeline(
             PreprocessingClient(preprocessing), self._dispatcher, AggregationClient(aggregation)

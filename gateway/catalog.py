@@ -33,7 +33,8 @@ class Catalog:
     def report(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
         """Take in what a shard says of itself; an older report than the last is dropped.
 
-        A report without models stands for the same models as before.
+        A report without models stands for the same models as before, and means nothing when
+        there were none.
         """
         last = self.reports.get(shard)
         if report.models_included:
@@ -42,12 +43,11 @@ class Catalog:
             self._served[shard] = set(served)
             self._known.update(served)
             self._forget(dropped)
-        elif last is not None:
-            if report.sequence < last.sequence:
-                return
-            report.models.extend(last.models)
-            report.refused.extend(last.refused)
-        self.reports[shard] = report
+            self.reports[shard] = report
+        elif last is not None and report.sequence > last.sequence:
+            # Often, and labels are many: only what is new is copied.
+            last.sequence = report.sequence
+            last.load.CopyFrom(report.load)
 
     def keep_only(self, shards: Iterable[str]) -> None:
         """Drop what was said by shards that are not among these."""

@@ -56,7 +56,8 @@ class Limits:
         row = InputSpec.from_message(spec)
         if tensor.dtype != tensor_pb2.DATA_TYPE_UINT8:
             raise InvalidRequestError(
-                f"the tensor must be DATA_TYPE_UINT8, not {tensor_pb2.DataType.Name(tensor.dtype)}",
+                f"the tensor must be DATA_TYPE_UINT8 ({tensor_pb2.DATA_TYPE_UINT8}), "
+                f"not {tensor.dtype}",
                 reason="WRONG_DTYPE",
             )
         data = tensor.data

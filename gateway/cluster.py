@@ -1,12 +1,12 @@
 """facet.cluster.v1: the cluster view for people and tools."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Final
 
 from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from gateway.cluster_view import ClusterView
-from services.common.rpc.context import ServicerContext
+from services.common.errors import DrainingError
+from services.common.rpc.context import ServicerContext, abort
 
 PERIOD_S: Final = 0.1
 
@@ -26,17 +26,19 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
 
     async def WatchCluster(
         self, request: cluster_pb2.WatchClusterRequest, context: ServicerContext
-    ) -> AsyncIterator[cluster_pb2.WatchClusterResponse]:
-        """Yield the view now and after every change."""
+    ) -> None:
+        """Write the view now and after every change."""
         draining = asyncio.create_task(self._draining.wait())
         try:
             while not draining.done():
-                changed = asyncio.create_task(self._view.changed())
+                changed = asyncio.create_task(self._view.changed.wait())
                 try:
-                    yield cluster_pb2.WatchClusterResponse(cluster=self._view.message())
+                    response = cluster_pb2.WatchClusterResponse(cluster=self._view.message())
+                    await context.write(response)
                     await asyncio.sleep(PERIOD_S)  # coalesces what changes meanwhile
                     await asyncio.wait({changed, draining}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     changed.cancel()
         finally:
             draining.cancel()
+        await abort(context, DrainingError("the gateway is shutting down"))

@@ -15,7 +15,7 @@ UNLINKED: Final = ("gateway", "scheduler")
 
 
 class ClusterView:
-    """Puts the view together; `changed` is called with every change of membership."""
+    """Puts the view together, and tells when it changes."""
 
     def __init__(
         self,
@@ -37,9 +37,10 @@ class ClusterView:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def changed(self) -> None:
-        """Wait for the next change."""
-        await self._changed.wait()
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set at the next change after this moment; another one each time."""
+        return self._changed
 
     def watchers(self) -> list[Coroutine[Any, Any, None]]:
         """What has to run in the background."""

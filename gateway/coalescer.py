@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from services.common.errors import InternalError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -37,7 +39,12 @@ class Coalescer(Generic[Item, Result]):
         futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
         self._dispatch()
-        return await asyncio.gather(*futures)
+        try:
+            return await asyncio.gather(*futures)
+        finally:
+            # Where one failed nobody waits for the others.
+            for future in futures:
+                future.cancel()
 
     def _dispatch(self) -> None:
         while self._waiting and len(self._calls) < max(1, self._slots()):
@@ -68,6 +75,8 @@ class Coalescer(Generic[Item, Result]):
     async def _call(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._send([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise InternalError(f"{len(results)} results for {len(batch)} items")
         except Exception as error:
             for _, future in batch:
                 if not future.done():

@@ -2,8 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -12,6 +11,7 @@ import structlog
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
+from gateway.pieces import News, Piece
 from gateway.requests import Output, Prepared
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
@@ -34,27 +34,6 @@ LINK_WAIT_S: Final = 1.0
 """How long a lease on a shard that the registry has not named yet waits for it."""
 
 
-@dataclass(slots=True, eq=False)
-class _Piece:
-    piece_id: int
-    model: model_pb2.ModelVersion
-    positions: Sequence[int]
-    pixels: Sequence[bytes]
-    deadline: Deadline
-    answer: asyncio.Future[Output]
-    attempts: int = 0
-    sending: int = 0
-    last_error: FacetError | None = field(default=None)
-
-    def descriptor(self) -> scheduler_pb2.PieceDescriptor:
-        return scheduler_pb2.PieceDescriptor(
-            piece_id=self.piece_id,
-            model=self.model,
-            images=len(self.positions),
-            timeout_ms=self.deadline.remaining_ms,
-        )
-
-
 class Dispatcher:
     """Holds the tensors while the scheduler decides where they go.
 
@@ -64,17 +43,25 @@ class Dispatcher:
     """
 
     def __init__(
-        self, name: str, shards: Fleet[ShardLink], *, piece_images: int, max_queued_images: int
+        self,
+        name: str,
+        shards: Fleet[ShardLink],
+        *,
+        piece_images: int,
+        max_queued_images: int,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_change` is called whenever `connected` changes."""
         self.connected = False
+        self._on_change = on_change
         self._name = name
         self._shards = shards
         self._piece_images = piece_images
         self._max_queued_images = max_queued_images
         self._queued_images = 0
         self._ids = itertools.count(1)
-        self._pieces: dict[int, _Piece] = {}
-        self._news = _News()
+        self._pieces: dict[int, Piece] = {}
+        self._news: News | None = None
         self._sends: set[asyncio.Task[None]] = set()
 
     async def infer(
@@ -105,14 +92,13 @@ class Dispatcher:
 
     async def session(self, channel: grpc.aio.Channel) -> None:
         """Serve the leading scheduler's leases until its stream breaks."""
-        self._news = news = _News()
+        self._news = news = News()
         news.message.dispatcher = self._name
-        news.enqueue(piece for piece in self._pieces.values() if not piece.sending)
-        stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
-        stream = stub.Dispatch(news.messages())
+        news.enqueue(piece for piece in self._pieces.values() if piece.waits)
+        stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch(news)
         try:
             await stream.wait_for_connection()
-            self.connected = True
+            self._set_connected(True)
             async for response in stream:
                 for lease in response.leases:
                     # Not a child of this session: what is on a shard outlives a scheduler.
@@ -120,16 +106,23 @@ class Dispatcher:
                     self._sends.add(send)
                     send.add_done_callback(self._sends.discard)
         finally:
-            self.connected = False
+            self._set_connected(False)
+            self._news = None  # whoever leads next is told of every piece that waits then
+            news.close()
             stream.cancel()
+
+    def _set_connected(self, connected: bool) -> None:
+        if self.connected != connected:
+            self.connected = connected
+            self._on_change()
 
     def _split(
         self, prepared: Prepared, model: model_pb2.ModelDescriptor, deadline: Deadline
-    ) -> list[_Piece]:
+    ) -> list[Piece]:
         size = min(self._piece_images, model.max_batch)
         loop = asyncio.get_running_loop()
         return [
-            _Piece(
+            Piece(
                 piece_id=next(self._ids),
                 model=model.model,
                 positions=prepared.positions[first : first + size],
@@ -140,27 +133,33 @@ class Dispatcher:
             for first in range(0, len(prepared.positions), size)
         ]
 
-    def _announce(self, pieces: list[_Piece]) -> None:
+    def _announce(self, pieces: list[Piece]) -> None:
         self._pieces.update((piece.piece_id, piece) for piece in pieces)
-        self._news.enqueue(pieces)
+        if self._news is not None:
+            self._news.enqueue(pieces)
 
-    def _forget(self, pieces: list[_Piece]) -> None:
+    def _forget(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             del self._pieces[piece.piece_id]
-            if not piece.answer.done() or piece.answer.cancelled():
-                self._news.cancelled(piece)
+            if not piece.answered:
+                self._cancelled(piece)
                 piece.answer.cancel()
 
-    async def _send(self, lease: scheduler_pb2.Lease, news: "_News") -> None:
+    def _cancelled(self, piece: Piece) -> None:
+        if self._news is not None:
+            self._news.cancelled(piece.piece_id)
+
+    async def _send(self, lease: scheduler_pb2.Lease, news: News) -> None:
         """Send one dispatcher's part of a grant; an empty part where nobody waits any more."""
-        pieces = [
-            piece
-            for piece_id in lease.piece_ids
-            if (piece := self._pieces.get(piece_id)) is not None and not piece.answer.done()
-        ]
-        for piece in pieces:
-            piece.attempts += 1
-            piece.sending += 1
+        pieces = []
+        for piece_id in lease.piece_ids:
+            piece = self._pieces.get(piece_id)
+            if piece is None or piece.answer.done():
+                news.cancelled(piece_id)
+            else:
+                pieces.append(piece)
+                piece.attempts += 1
+                piece.sending += 1
         try:
             response = await self._call(lease, pieces)
         except FacetError as error:
@@ -175,7 +174,7 @@ class Dispatcher:
                 piece.sending -= 1
 
     async def _call(
-        self, lease: scheduler_pb2.Lease, pieces: list[_Piece]
+        self, lease: scheduler_pb2.Lease, pieces: list[Piece]
     ) -> inference_pb2.InferResponse:
         link = await self._link(lease.shard)
         deadline = max((piece.deadline for piece in pieces), default=Deadline.after(LINK_WAIT_S))
@@ -203,9 +202,9 @@ class Dispatcher:
     def _answered(
         self,
         lease: scheduler_pb2.Lease,
-        pieces: list[_Piece],
+        pieces: list[Piece],
         response: inference_pb2.InferResponse,
-        news: "_News",
+        news: News,
     ) -> None:
         outputs = {output.piece_id: output for output in response.outputs}
         for piece in pieces:
@@ -231,9 +230,9 @@ class Dispatcher:
     def _lost(
         self,
         lease: scheduler_pb2.Lease,
-        pieces: list[_Piece],
+        pieces: list[Piece],
         error: FacetError,
-        news: "_News",
+        news: News,
     ) -> None:
         if pieces:
             log.warning("lease lost", shard=lease.shard, pieces=len(pieces), error=error.message)
@@ -243,50 +242,17 @@ class Dispatcher:
                 continue
             if isinstance(error, InvalidRequestError) or piece.attempts >= MAX_ATTEMPTS:
                 piece.answer.set_exception(error)
-                self._news.cancelled(piece)
+                self._cancelled(piece)
             elif news is self._news:
                 news.lost(piece, lease)
-            else:  # leased by a former scheduler; the present one has not heard of the piece
+            elif self._news is not None:
+                # Leased by a former scheduler; the present one has not heard of the piece.
                 self._news.enqueue([piece])
 
 
-class _News:
-    """What the scheduler is to be told next: what comes while a message leaves goes together."""
-
-    def __init__(self) -> None:
-        self.message = scheduler_pb2.DispatchRequest()
-        self._some = asyncio.Event()
-
-    async def messages(self) -> AsyncIterator[scheduler_pb2.DispatchRequest]:
-        """Yield a message whenever there is something to tell; the first one at once."""
-        while True:
-            message, self.message = self.message, scheduler_pb2.DispatchRequest()
-            self._some.clear()
-            yield message
-            await self._some.wait()
-
-    def enqueue(self, pieces: Iterable[_Piece]) -> None:
-        self.message.enqueue.extend(piece.descriptor() for piece in pieces)
-        self._some.set()
-
-    def completed(self, piece: _Piece) -> None:
-        self.message.completed.append(piece.piece_id)
-        self._some.set()
-
-    def cancelled(self, piece: _Piece) -> None:
-        self.message.cancelled.append(piece.piece_id)
-        self._some.set()
-
-    def lost(self, piece: _Piece, lease: scheduler_pb2.Lease) -> None:
-        self.message.lost.add(
-            piece_id=piece.piece_id, grant_id=lease.grant_id, shard_unreachable=True
-        )
-        self._some.set()
-
-
-def _timeout_error(pieces: list[_Piece]) -> FacetError:
+def _timeout_error(pieces: list[Piece]) -> FacetError:
     """What kept the pieces that have no answer, as far as is known."""
-    open_pieces = [piece for piece in pieces if not piece.answer.done()]
+    open_pieces = [piece for piece in pieces if not piece.answered]
     errors = [piece.last_error for piece in open_pieces if piece.last_error is not None]
     because = f"; last: {errors[0].message}" if errors else ""
     if all(piece.attempts == 0 for piece in open_pieces):

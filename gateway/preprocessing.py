@@ -11,6 +11,7 @@ import structlog
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from facet.type.v1 import model_pb2
 from gateway.coalescer import Coalescer
+from gateway.gate import Gate
 from gateway.requests import Prepared
 from services.common.deadline import Deadline
 from services.common.errors import (
@@ -18,6 +19,7 @@ from services.common.errors import (
     DrainingError,
     FacetError,
     ImageError,
+    InternalError,
     LinkLostError,
     UnavailableError,
 )
@@ -63,7 +65,7 @@ class PreprocessingClient:
     def __init__(self, fleet: Fleet[PreprocessingLink]) -> None:
         self._fleet = fleet
         self._coalescers: dict[bytes, Coalescer[_Picture, Outcome]] = {}
-        self._quarantine = asyncio.Lock()
+        self._gate = Gate()
 
     async def prepare(
         self, images: Sequence[bytes], spec: model_pb2.InputSpec, deadline: Deadline
@@ -108,7 +110,8 @@ class PreprocessingClient:
     async def _send(self, pictures: list[_Picture], spec: model_pb2.InputSpec) -> Sequence[Outcome]:
         while True:
             try:
-                return await self._call(pictures, spec)
+                async with self._gate.together():
+                    return await self._call(pictures, spec)
             except DrainingError:
                 continue  # it took nothing in; the next instance does
             except LinkLostError as error:
@@ -118,9 +121,10 @@ class PreprocessingClient:
 
     async def _call_alone(self, picture: _Picture, spec: model_pb2.InputSpec) -> Outcome:
         deaths = 0
-        async with self._quarantine:
+        async with self._gate.alone():
             while deaths < SOLO_DEATHS:
                 try:
+                    picture.deadline.check("the picture was tried alone")
                     return (await self._call([picture], spec))[0]
                 except DrainingError:
                     continue
@@ -144,6 +148,8 @@ class PreprocessingClient:
             ),
             deadline,
         )
+        if len(response.images) != len(pictures):
+            raise InternalError("preprocessing answered something else than it was asked")
         return [_outcome(image) for image in response.images]
 
 

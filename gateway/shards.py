@@ -29,6 +29,7 @@ class ShardLink:
     ) -> None:
         self._instance = instance
         self._on_report = on_report
+        self._retired = False
         self._calls: Link[inference_pb2.InferRequest, inference_pb2.InferResponse] = Link(
             instance.address, _open_stream, on_change
         )
@@ -50,7 +51,8 @@ class ShardLink:
         return await self._calls.call(request, deadline)
 
     def retire(self) -> None:
-        """Let `run` return once the calls in flight have ended."""
+        """Let `run` return once the calls in flight have ended; there are no more reports."""
+        self._retired = True
         self._calls.retire()
 
     async def run(self) -> None:
@@ -68,6 +70,8 @@ class ShardLink:
             while True:
                 try:
                     async for report in stub.WatchShard(inference_pb2.WatchShardRequest()):
+                        if self._retired:
+                            return
                         self._on_report(self._instance.id, report)
                 except grpc.aio.AioRpcError:
                     pass  # `up` says so; the calls' link logs it

@@ -36,6 +36,14 @@ def digits_repository(
 
 
 @pytest.fixture(scope="session")
+def digits_build_output(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """What the process that trained the digits wrote to its standard output and error."""
+    return (_made(request, tmp_path_factory, "digits") / "output.txt").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
 def photo_repository(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, test_data: Path
 ) -> ModelRepository:
@@ -53,29 +61,41 @@ def _copy(
     what: str,
     *arguments: str,
 ) -> None:
+    made = _made(request, tmp_path_factory, what, *arguments)
+    shutil.copytree(made / "models", folder, dirs_exist_ok=True)
+
+
+def _made(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    what: str,
+    *arguments: str,
+) -> Path:
     cache = request.config.cache
     kept = cache.mkdir("facet_models") if cache else tmp_path_factory.getbasetemp()
     made = kept / f"{what}-{_key(*arguments)}"
     if not made.is_dir():
         _remove_stale(kept)
         _build(made, what, *arguments)
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    return made
 
 
 def _build(made: Path, what: str, *arguments: str) -> None:
-    made.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=made.parent, prefix="making-") as parent:
-        folder = Path(parent) / "models"
+        folder = Path(parent) / "made"
+        folder.mkdir()
         run = subprocess.run(
-            [sys.executable, "-m", "tests.build_models", what, str(folder), *arguments],
+            [sys.executable, "-m", "tests.build_models", what, str(folder / "models"), *arguments],
             cwd=ROOT,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=BUILD_TIMEOUT_S,
             check=False,
         )
         if run.returncode:
-            pytest.fail(f"cannot build the models {what!r}:\n{run.stdout}{run.stderr}")
+            pytest.fail(f"cannot build the models {what!r}:\n{run.stdout}")
+        (folder / "output.txt").write_text(run.stdout, "utf-8")
         try:
             folder.rename(made)
         except OSError:

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import signal
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,7 +68,9 @@ async def _up(plan: ClusterPlan) -> None:
     async with run_cluster(plan, report) as cluster:
         stop = asyncio.create_task(asked_to_stop.wait())
         with console.status("Starting") as status:
-            await _until_ready(cluster, stop, status, plan.home)
+            gateway = await _until_ready(cluster, stop, status)
+        if gateway is not None:
+            console.print(f"Ready: gateway at [bold]{gateway}[/], state in {plan.home}")
         await asyncio.wait({stop, cluster.running}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if cluster.running.done():
@@ -79,8 +80,10 @@ async def _up(plan: ClusterPlan) -> None:
 
 
 async def _until_ready(
-    cluster: LocalCluster, stop: asyncio.Task[bool], status: Status, home: Path
-) -> None:
+    cluster: LocalCluster, stop: asyncio.Task[bool], status: Status
+) -> str | None:
+    """Return the gateway's address; None when it is stopped before."""
+
     def progress(serving: list[str], missing: list[str]) -> None:
         waiting = "; ".join(missing) or "waiting for the last processes"
         status.update(f"Starting: {len(serving)} processes serve; {escape(waiting)}")
@@ -88,8 +91,7 @@ async def _until_ready(
     ready = asyncio.create_task(cluster.ready(progress))
     try:
         await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
-            notices().print(f"Ready: gateway at [bold]{ready.result()}[/], state in {home}")
+        return ready.result() if ready.done() else None
     finally:
         ready.cancel()
         await asyncio.gather(ready, return_exceptions=True)

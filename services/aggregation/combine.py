@@ -52,13 +52,14 @@ def classify(
 def top_indices(scores: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.intp]:
     """Return the indices of the `top_k` largest scores of each row, [images, min(k, classes)]."""
     classes = scores.shape[1]
+    # Ascending by the negative: not a number, which is no answer, sorts last.
+    keys = -scores
     if 0 < top_k < classes:
         # Sorting a thousand classes costs ten times what finding the best five does; the
         # partition alone would not keep the order of equals, so ties at the edge are sorted out.
-        edge = -np.partition(-scores, top_k - 1, axis=1)[:, top_k - 1 : top_k]
-        scores = np.where(scores >= edge, scores, -np.inf)
-    # Not a number sorts last in either case: it is no answer.
-    order = np.argsort(-scores, axis=1, kind="stable")
+        edge = np.partition(keys, top_k - 1, axis=1)[:, top_k - 1 : top_k]
+        keys = np.where(keys > edge, np.nan, keys)
+    order = np.argsort(keys, axis=1, kind="stable")
     return order[:, : top_k or classes]
 
 

@@ -8,7 +8,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -16,10 +17,12 @@ from typing import Any, Final, TypeVar
 import grpc
 import structlog
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from grpc_reflection.v1alpha import reflection
 
-from services.common.errors import ConfigurationError, FacetError
+from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
+from services.common.health import HealthServicer
 from services.common.logs import configure_logging
 from services.common.registry import Instance, Registry, open_registry
 from services.common.rpc.channel import server_options
@@ -80,6 +83,7 @@ def run_service(
     it had to give up later; the last line of the log says why.
     """
     try:
+        configure_logging("text", "info")  # for what is wrong with the settings
         settings = read_settings(settings_type)
         configure_logging(settings.log_format, settings.log_level)
         uvloop.run(_Process(name, settings).run(partial(build, settings)))
@@ -91,11 +95,19 @@ def run_service(
         sys.exit(1)
 
 
+@contextmanager
+def _settings_to_blame() -> Iterator[None]:
+    """What a process asks of others on its way up comes from its settings."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        raise ConfigurationError(error.message) from error
+
+
 class _Process:
     def __init__(self, name: str, settings: ServiceSettings) -> None:
         self._name = name
         self._settings = settings
-        self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -107,11 +119,15 @@ class _Process:
         settings = self._settings
         if settings.die_with_parent:
             self._stop_with(os.getppid())
-        registry = open_registry(settings.registry_url, consul_token=settings.consul_token_value)
+        with _settings_to_blame():
+            registry = open_registry(
+                settings.registry_url, consul_token=settings.consul_token_value
+            )
         server = grpc.aio.server(options=server_options(settings.max_message_bytes))
         try:
             instance = self._listen(server)
-            service = build(Context(instance, registry))
+            with _settings_to_blame():
+                service = build(Context(instance, registry))
             await self._serve(server, service, instance, registry)
         finally:
             await server.stop(0)
@@ -121,7 +137,11 @@ class _Process:
 
     def _stop_with(self, pid: int) -> None:
         """Stop when that process ends, however it ends."""
-        descriptor = os.pidfd_open(pid)
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._stop.set()
+            return
         loop = asyncio.get_running_loop()
 
         def ended() -> None:
@@ -152,25 +172,26 @@ class _Process:
         self, server: grpc.aio.Server, service: Service, instance: Instance, registry: Registry
     ) -> None:
         names = [servicer.full_name for servicer in service.servicers]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health = HealthServicer(names)
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
         reflection.enable_server_reflection(
-            [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+            [*names, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME], server
         )
         for servicer in service.servicers:
             servicer.add_to_server(servicer.servicer, server)
-        await self._set_health(names, serving=False)
         await server.start()
         try:
             await service.start(self._spawn)
             if not self._stop.is_set():
-                await self._set_health(names, serving=True)
-                registration = await registry.register(instance)
+                health.set_serving(True)
+                with _settings_to_blame():
+                    registration = await registry.register(instance)
                 log.info("serving", service=self._name, id=instance.id, address=instance.address)
                 await self._stop.wait()
                 log.info("draining", service=self._name, id=instance.id)
-                await self._health.enter_graceful_shutdown()
+                health.set_serving(False)
                 await registration.withdraw()
-            await self._drain(server, service)
+            await self._drain(server, service, health)
         finally:
             for task in self._background:
                 task.cancel()
@@ -178,22 +199,16 @@ class _Process:
             await service.close()
             log.info("stopped", service=self._name, id=instance.id)
 
-    async def _drain(self, server: grpc.aio.Server, service: Service) -> None:
+    async def _drain(
+        self, server: grpc.aio.Server, service: Service, health: HealthServicer
+    ) -> None:
         try:
             async with asyncio.timeout(self._settings.drain_s):
                 await service.drain()
+                health.end_watches()
                 await server.stop(self._settings.drain_s)
         except TimeoutError:
             log.warning("work in hand did not finish in time", drain_s=self._settings.drain_s)
-
-    async def _set_health(self, names: Sequence[str], *, serving: bool) -> None:
-        status = (
-            health_pb2.HealthCheckResponse.SERVING
-            if serving
-            else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for name in ("", *names):
-            await self._health.set(name, status)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from facet.inference.v1 import inference_pb2_grpc
+from services.common.models.native_logs import QUIET_ENVIRONMENT
 from services.common.models.repository import ModelRepository
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
@@ -72,7 +73,7 @@ class InferenceShard(Service):
 
 def main() -> None:
     """Run a shard until SIGTERM."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.update(QUIET_ENVIRONMENT)
     run_service(NAME, InferenceSettings, InferenceShard)
 
 

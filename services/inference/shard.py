@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 import grpc
@@ -12,6 +11,7 @@ from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.registry import Instance
+from services.common.rpc.outgoing import Outgoing
 from services.inference.batch import Part
 from services.inference.device import Device
 from services.inference.grants import GrantBook
@@ -39,7 +39,7 @@ class Shard:
         self._idle.set()
         self._parts_in_hand = 0
         self._expiry_changed = asyncio.Event()
-        self._to_scheduler: asyncio.Queue[scheduler_pb2.PullRequest] = asyncio.Queue()
+        self._to_scheduler: Outgoing[scheduler_pb2.PullRequest] = Outgoing()
 
     # Parts, from dispatchers.
 
@@ -86,11 +86,12 @@ class Shard:
 
     async def session(self, channel: grpc.aio.Channel) -> None:
         """Ask the leading scheduler for work until the stream breaks."""
-        self._to_scheduler = asyncio.Queue()
+        self._to_scheduler = outgoing = Outgoing[scheduler_pb2.PullRequest]()
         self._grants.forget_scheduler()
+        self._note_idle()
         self._pulls = 0
         hello = scheduler_pb2.ShardHello(shard=self._instance.id, address=self._instance.address)
-        self._to_scheduler.put_nowait(
+        outgoing.put(
             scheduler_pb2.PullRequest(
                 hello=hello,
                 models=self._host.descriptors,
@@ -99,20 +100,24 @@ class Shard:
             )
         )
         self._pull()
-        stub = scheduler_pb2_grpc.SchedulerServiceStub(channel)
-        async for response in stub.Pull(_outgoing(self._to_scheduler)):
-            self._granted(response.grant)
+        stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Pull(outgoing)
+        try:
+            async for response in stream:
+                self._granted(response.grant)
+        finally:
+            outgoing.close()
+            stream.cancel()
 
     def models_changed(self) -> None:
         """Tell the scheduler what can run here now."""
-        self._to_scheduler.put_nowait(
+        self._to_scheduler.put(
             scheduler_pb2.PullRequest(models=self._host.descriptors, models_included=True)
         )
 
     async def drain(self) -> None:
         """Take no more grants and wait until those in hand are finished."""
         self._draining = True
-        self._to_scheduler.put_nowait(scheduler_pb2.PullRequest(draining=True))
+        self._to_scheduler.put(scheduler_pb2.PullRequest(draining=True))
         await self._idle.wait()
 
     def _granted(self, grant: scheduler_pb2.Grant) -> None:
@@ -129,23 +134,16 @@ class Shard:
         self._note_idle()
 
     def _report_finished(self, grant_id: str) -> None:
-        self._to_scheduler.put_nowait(scheduler_pb2.PullRequest(finished=[grant_id]))
+        self._to_scheduler.put(scheduler_pb2.PullRequest(finished=[grant_id]))
         self._pull()
 
     def _pull(self) -> None:
         while not self._draining and self._grants.in_hand + self._pulls < GRANTS_IN_HAND:
             self._pulls += 1
-            self._to_scheduler.put_nowait(scheduler_pb2.PullRequest(pull=True))
+            self._to_scheduler.put(scheduler_pb2.PullRequest(pull=True))
 
     def _note_idle(self) -> None:
         if self._grants.in_hand or self._parts_in_hand:
             self._idle.clear()
         else:
             self._idle.set()
-
-
-async def _outgoing(
-    queue: asyncio.Queue[scheduler_pb2.PullRequest],
-) -> AsyncIterator[scheduler_pb2.PullRequest]:
-    while True:
-        yield await queue.get()

@@ -85,13 +85,17 @@ def _compare(
             batch = converted.predict(images)
             single = np.concatenate([converted.predict(image[np.newaxis]) for image in images])
     except (ModelRefusedError, RuntimeError, ValueError) as error:
-        return str(error).split("\n", 1)[0]
+        return _first_sentence(str(error).replace(str(path), "the result"))
     worst = max(parity.difference(scores, batch), parity.difference(scores, single))
     if not worst <= parity.TOLERANCE:
         return f"its scores differ by {worst:.2g}, and {parity.TOLERANCE:.0g} is allowed"
     if not (parity.same_winners(scores, batch) and parity.same_winners(scores, single)):
         return "it prefers another class for some pictures"
     return None
+
+
+def _first_sentence(text: str) -> str:
+    return text.split("\n", 1)[0].split(". ", 1)[0]
 
 
 def _activation(scores: npt.NDArray[np.float32]) -> Literal["softmax", "sigmoid", "linear"]:

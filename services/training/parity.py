@@ -11,6 +11,7 @@ TOLERANCE: Final = 1e-4
 """Largest difference of a score, as a share of the largest score and at least of 1."""
 
 NOISE_EXAMPLES: Final = 4
+REAL_EXAMPLES: Final = 16
 
 
 def difference(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> float:
@@ -36,8 +37,8 @@ def probe_images(
 ) -> npt.NDArray[np.uint8]:
     """Return uint8 pictures [n, height, width, channels] to compare two forms of a model with.
 
-    The first ones are `real` pictures of that shape, where there are any; then come smooth ramps,
-    the extremes and noise, the same for every call.
+    The first ones are `real` pictures of that shape, at most 16, where there are any; then come
+    smooth ramps, noise and the extremes, the same for every call.
     """
     rng = np.random.default_rng(20)
     noise = rng.integers(0, 256, (NOISE_EXAMPLES, *spec.shape), dtype=np.uint8)
@@ -45,7 +46,7 @@ def probe_images(
     across = np.linspace(255, 0, spec.width)[np.newaxis, :, np.newaxis]
     ramps = np.stack([np.broadcast_to(ramp, spec.shape) for ramp in (down, across)])
     extremes = np.stack([np.full(spec.shape, value) for value in (0, 255)])
-    parts = [ramps.astype(np.uint8), extremes.astype(np.uint8), noise]
+    parts = [ramps.astype(np.uint8), noise, extremes.astype(np.uint8)]
     if real is not None:
-        parts.insert(0, real)
+        parts.insert(0, real[:REAL_EXAMPLES])
     return np.concatenate(parts)

@@ -36,9 +36,10 @@ class Trained:
 def train(dataset: Dataset, settings: TrainingSettings, progress: TrainingProgress) -> Trained:
     """Train a new network with Adam on the training part of a data set.
 
-    The learning rate falls to 0 along half a cosine (https://arxiv.org/abs/1608.03983). One seed on one machine gives one result, up to the rounding of threads that add in another
-    order. Raises InvalidRequestError for an unknown architecture, and with TRAINING_DIVERGED when
-    the loss is no longer a number.
+    The learning rate falls to 0 along half a cosine (https://arxiv.org/abs/1608.03983). One seed on
+    one machine gives one result, up to the rounding of threads that add in another order. Raises
+    InvalidRequestError for an unknown architecture, and with TRAINING_DIVERGED when the loss is no
+    longer a number.
     """
     keras.utils.set_random_seed(settings.seed)
     shape = dataset.train_images.shape[1:]

@@ -13,7 +13,7 @@ from services.training.progress import SilentProgress
 from services.training.settings import TrainingSettings
 from services.training.trainer import train
 from services.training.training import train_and_publish
-from tests.fixtures_models import digits_repository  # noqa: F401
+from tests.fixtures_models import digits_build_output, digits_repository  # noqa: F401
 
 # Keras hands its variables to numpy in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -99,3 +99,9 @@ def test_the_defaults_recognise_held_out_digits(
     manifest = digits_repository.load_manifest("digits", 1)
     assert manifest.metrics["held_out_accuracy"] >= 0.96
     assert manifest.metrics["training_images"] == 1201
+
+
+def test_nothing_of_the_native_libraries_reaches_the_terminal(
+    digits_build_output: str,  # noqa: F811
+) -> None:
+    assert digits_build_output == ""

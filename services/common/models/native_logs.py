@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-QUIET_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "GRPC_VERBOSITY": "ERROR",
-}
+QUIET_ENVIRONMENT: Final[Mapping[str, str]] = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 """What a composition root puts into the environment before TensorFlow is imported."""
 
 NOISE: Final = re.compile(

@@ -4,11 +4,10 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from services.common.deadline import Deadline
 from services.common.errors import (
     DeadlineExceededError,
     DrainingError,
@@ -121,18 +120,16 @@ async def test_a_link_comes_up_when_its_server_does() -> None:
 
 
 async def test_a_killed_process_is_noticed_and_found_again() -> None:
-    first = await _echo_process(0)
-    async with linked(f"127.0.0.1:{first.port}") as watched:
+    async with echo_process() as first, linked(f"127.0.0.1:{first.port}") as watched:
         pending = asyncio.create_task(say(watched.link, NEVER))
         assert await say(watched.link, b"there") == [b"there"]
         await first.kill()
         with pytest.raises(LinkLostError):
             await pending
-        second = await _echo_process(first.port)
-        await watched.is_up()
-        assert await say(watched.link, b"again") == [b"again"]
-        await second.kill()
-    assert watched.changes == [True, False, True, False]
+        async with echo_process(first.port):
+            await watched.is_up()
+            assert await say(watched.link, b"again") == [b"again"]
+            assert watched.changes == [True, False, True]
 
 
 async def test_draining_answers_what_is_in_hand_and_hands_back_the_rest() -> None:
@@ -212,31 +209,32 @@ async def test_a_fault_in_a_link_takes_it_down_and_it_recovers() -> None:
             assert await say(watched.link, b"back") == [b"back"]
 
 
-async def test_the_deadline_is_not_extended_by_a_reconnection() -> None:
-    async with echoing() as (_, server, watched):
-        deadline = Deadline.after(PATIENCE_S)
-        await server.die()
-        await watched.is_up(False)
-        with pytest.raises(LinkLostError):
-            await say(watched.link, b"x", seconds=deadline.remaining_s)
+class EchoProcess:
+    """An echo in a process of its own."""
 
-
-class _Process:
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self._process = process
         self.port = port
 
     async def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
+        """Kill it without a chance to say anything. Idempotent."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
 
 
-async def _echo_process(port: int) -> _Process:
+@asynccontextmanager
+async def echo_process(port: int = 0) -> AsyncIterator[EchoProcess]:
+    """Run an echo process for the time of the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.common.rpc.echo", str(port)),
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
     )
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
-    return _Process(process, int(line))
+    running = EchoProcess(process, port)
+    try:
+        running.port = int(await asyncio.wait_for(process.stdout.readline(), PATIENCE_S))
+        yield running
+    finally:
+        await running.kill()

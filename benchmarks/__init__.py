@@ -1,0 +1,1 @@
+"""What Facet costs and reaches, each figure against a reference measured in the same run."""

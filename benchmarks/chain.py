@@ -1,0 +1,97 @@
+"""JPEG in, labels out through all services, against decode + infer in one process.
+
+MobileNetV2, one picture a request, 32 requests at a time; the client runs on the same cores and
+counts. The reference decodes and infers on as many threads of one process as the shards have
+threads, with the same engine and pictures (benchmarks/in_process.py).
+"""
+
+import os
+from functools import partial
+from typing import Final
+
+from benchmarks.clusters import SHARDS, cluster, malloc_environment
+from benchmarks.in_process import InProcess, InProcessPlan
+from benchmarks.load import ClosedLoop, LoadPlan
+from benchmarks.measurement import Measurement
+from benchmarks.models import PHOTOGRAPHS, photograph_repository, test_data
+from benchmarks.pairs import Pairs, measure_pairs, spread
+from benchmarks.report import Options, cpu_lines, cpu_us_per_image, read_options, report
+from benchmarks.requests import photographs, picture_requests
+from benchmarks.workers import worker
+
+CALLERS: Final = 32
+
+
+def load_requests() -> list[bytes]:
+    """One request a photograph."""
+    return picture_requests(PHOTOGRAPHS, photographs(test_data()))
+
+
+def load_files() -> list[bytes]:
+    """The same photographs as files."""
+    return photographs(test_data())
+
+
+def measure(seconds: float) -> Pairs:
+    """Run both sides."""
+    models = photograph_repository()
+    os.environ.update(malloc_environment())  # of the worker processes
+    reference_plan = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=SHARDS)
+    with cluster(models) as running:
+        load_plan = LoadPlan(running.gateway, load_requests, 1, CALLERS, running.pids)
+        with (
+            worker(partial(ClosedLoop, load_plan)) as client,
+            worker(partial(InProcess, reference_plan)) as reference,
+        ):
+            pairs = measure_pairs(client.run, reference.run, seconds)
+        if running.deaths:
+            raise RuntimeError(f"processes died: {running.deaths}")
+    return pairs
+
+
+def tell(options: Options, pairs: Pairs) -> None:
+    """Print and write the figures."""
+
+    def rate(measurement: Measurement) -> float:
+        return measurement.images_per_s
+
+    ratio = pairs.ratio(rate)
+    ours, reference = spread(pairs.ours, rate), spread(pairs.reference, rate)
+    costs = cpu_us_per_image(pairs.ours)
+    reference_cost = cpu_us_per_image(pairs.reference)
+    p50 = spread(pairs.ours, lambda each: each.percentile_ms(50))
+    p99 = spread(pairs.ours, lambda each: each.percentile_ms(99))
+    report(
+        options,
+        "chain: JPEG in, labels out, MobileNetV2, 32 at a time",
+        {
+            "ratio": ratio.text(3),
+            "through all services": ours.text(1, "img/s"),
+            "decode + infer in one process": reference.text(1, "img/s"),
+            "p50": p50.text(0, "ms"),
+            "p99": p99.text(0, "ms"),
+            **cpu_lines(costs, "an image"),
+            "CPU of the reference": f"{sum(reference_cost.values()):,.0f} us an image",
+        },
+        {
+            "ratio": ratio.median,
+            "ratio_spread": [ratio.low, ratio.high],
+            "img_per_s": ours.median,
+            "reference_img_per_s": reference.median,
+            "p50_ms": p50.median,
+            "p99_ms": p99.median,
+            "cpu_us_per_image": costs,
+            "reference_cpu_us_per_image": sum(reference_cost.values()),
+            "pairs": len(pairs.ours),
+        },
+    )
+
+
+def main() -> None:
+    """Measure and tell."""
+    options = read_options("chain: all services against one process", seconds=6.0)
+    tell(options, measure(options.seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""One measurement: what was done between two moments, and what it cost."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import psutil
+
+WARM_S: Final = 0.5
+"""Work before the first moment, at most: caches fill and queues settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one side did in one window."""
+
+    seconds: float
+    requests: int
+    images: int
+    latencies_ms: Sequence[float] = ()
+    """One a request."""
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Processor time that each process took in the window: its name → seconds."""
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second."""
+        return self.images / self.seconds
+
+    @property
+    def requests_per_s(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    def percentile_ms(self, percent: float) -> float:
+        """The latency that so many per cent of the requests did not exceed."""
+        return float(np.percentile(self.latencies_ms, percent))
+
+    def cpu_us_per_image(self) -> dict[str, float]:
+        """Processor time of each process, in microseconds an image."""
+        return {name: 1e6 * seconds / self.images for name, seconds in self.cpu_s.items()}
+
+
+class Window:
+    """Counts what ends while it is open. Used by one thread, or by several that hold the GIL."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        """`pids`: name → id of the processes whose processor time counts."""
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self._open = False
+        self._done: list[tuple[int, float]] = []
+        self._opened = 0.0
+        self._cpu: dict[str, float] = {}
+
+    def open(self) -> None:
+        """Begin to count."""
+        self._cpu = self._cpu_now()
+        self._opened = time.perf_counter()
+        self._open = True
+
+    def done(self, images: int, started: float) -> None:
+        """Note a request that was sent at `started` (of `time.perf_counter`)."""
+        if self._open:
+            self._done.append((images, time.perf_counter() - started))
+
+    def close(self) -> Measurement:
+        """Stop counting; return what was counted."""
+        self._open = False
+        seconds = time.perf_counter() - self._opened
+        cpu = self._cpu_now()
+        return Measurement(
+            seconds=seconds,
+            requests=len(self._done),
+            images=sum(images for images, _ in self._done),
+            latencies_ms=[1e3 * latency for _, latency in self._done],
+            cpu_s={name: cpu[name] - self._cpu[name] for name in cpu},
+        )
+
+    def _cpu_now(self) -> dict[str, float]:
+        return {
+            name: times.user + times.system
+            for name, process in self._processes.items()
+            for times in (process.cpu_times(),)
+        }
+
+
+def warm_s(seconds: float) -> float:
+    """How long to work before a window of so many seconds."""
+    return min(WARM_S, seconds / 2)

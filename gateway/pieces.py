@@ -1,0 +1,91 @@
+"""What the dispatcher holds, and what it has to tell the scheduler of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from facet.scheduler.v1 import scheduler_pb2
+from facet.type.v1 import model_pb2
+from gateway.requests import Output
+from services.common.deadline import Deadline
+from services.common.errors import FacetError
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """Pictures of one request that stay together, until they are answered."""
+
+    piece_id: int
+    model: model_pb2.ModelVersion
+    positions: Sequence[int]
+    pixels: Sequence[bytes]
+    deadline: Deadline
+    answer: asyncio.Future[Output]
+    attempts: int = 0
+    """How often it was leased."""
+    sending: int = 0
+    """Leases on which it is on its way now."""
+    last_error: FacetError | None = None
+
+    @property
+    def answered(self) -> bool:
+        """It has its output, or an error."""
+        return self.answer.done() and not self.answer.cancelled()
+
+    @property
+    def waits(self) -> bool:
+        """It is to be leased."""
+        return not (self.answer.done() or self.sending)
+
+    def descriptor(self) -> scheduler_pb2.PieceDescriptor:
+        """Return what the scheduler sees of it."""
+        return scheduler_pb2.PieceDescriptor(
+            piece_id=self.piece_id,
+            model=self.model,
+            images=len(self.positions),
+            timeout_ms=self.deadline.remaining_ms,
+        )
+
+
+class News:
+    """What the scheduler is to be told next: what comes while a message leaves goes together."""
+
+    def __init__(self) -> None:
+        self.message = scheduler_pb2.DispatchRequest()
+        self._some = asyncio.Event()
+        self._closed = False
+
+    async def __aiter__(self) -> AsyncIterator[scheduler_pb2.DispatchRequest]:
+        """Iterate over messages: the first one at once, others when there is something to tell."""
+        while not self._closed:
+            message, self.message = self.message, scheduler_pb2.DispatchRequest()
+            self._some.clear()
+            yield message
+            await self._some.wait()
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._closed = True
+        self._some.set()
+
+    def enqueue(self, pieces: Iterable[Piece]) -> None:
+        """These wait for a lease."""
+        self.message.enqueue.extend(piece.descriptor() for piece in pieces)
+        self._some.set()
+
+    def completed(self, piece: Piece) -> None:
+        """It was answered."""
+        self.message.completed.append(piece.piece_id)
+        self._some.set()
+
+    def cancelled(self, piece_id: int) -> None:
+        """Nobody waits for it any more."""
+        self.message.cancelled.append(piece_id)
+        self._some.set()
+
+    def lost(self, piece: Piece, lease: scheduler_pb2.Lease) -> None:
+        """That lease of it came to nothing."""
+        self.message.lost.add(
+            piece_id=piece.piece_id, grant_id=lease.grant_id, shard_unreachable=True
+        )
+        self._some.set()

@@ -1,0 +1,1 @@
+"""What scheduler, shards and dispatchers must compute alike; pure, without clock or I/O."""
