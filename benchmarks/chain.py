@@ -15,7 +15,14 @@ from benchmarks.load import ClosedLoop, LoadPlan
 from benchmarks.measurement import Measurement
 from benchmarks.models import PHOTOGRAPHS, photograph_repository, test_data
 from benchmarks.pairs import Pairs, measure_pairs, spread
-from benchmarks.report import Options, cpu_lines, cpu_us_per_image, read_options, report
+from benchmarks.report import (
+    Options,
+    cpu_lines,
+    cpu_us_per_image,
+    others_cores,
+    read_options,
+    report,
+)
 from benchmarks.requests import photographs, picture_requests
 from benchmarks.workers import worker
 
@@ -59,6 +66,9 @@ def tell(options: Options, pairs: Pairs) -> None:
     ours, reference = spread(pairs.ours, rate), spread(pairs.reference, rate)
     costs = cpu_us_per_image(pairs.ours)
     reference_cost = cpu_us_per_image(pairs.reference)
+    cpu_ratio = sum(reference_cost.values()) / sum(costs.values())
+    others = others_cores([*pairs.ours, *pairs.reference])
+    batch = pairs.reference[0].settings["batch"]
     p50 = spread(pairs.ours, lambda each: each.percentile_ms(50))
     p99 = spread(pairs.ours, lambda each: each.percentile_ms(99))
     report(
@@ -67,11 +77,13 @@ def tell(options: Options, pairs: Pairs) -> None:
         {
             "ratio": ratio.text(3),
             "through all services": ours.text(1, "img/s"),
-            "decode + infer in one process": reference.text(1, "img/s"),
+            f"one process, {SHARDS} threads, batches of {batch}": reference.text(1, "img/s"),
             "p50": p50.text(0, "ms"),
             "p99": p99.text(0, "ms"),
             **cpu_lines(costs, "an image"),
             "CPU of the reference": f"{sum(reference_cost.values()):,.0f} us an image",
+            "ratio of the CPU times": f"{cpu_ratio:.3f}",
+            "other work on the machine": f"{others:.2f} cores",
         },
         {
             "ratio": ratio.median,
@@ -82,6 +94,9 @@ def tell(options: Options, pairs: Pairs) -> None:
             "p99_ms": p99.median,
             "cpu_us_per_image": costs,
             "reference_cpu_us_per_image": sum(reference_cost.values()),
+            "cpu_ratio": round(cpu_ratio, 4),
+            "reference_batch": batch,
+            "others_cores": others,
             "pairs": len(pairs.ours),
         },
     )

@@ -6,6 +6,7 @@ process on two cores: two engines of one thread beat one of two, and nothing is 
 between threads. The batch size is tried out beforehand and the best one taken.
 """
 
+import dataclasses
 import itertools
 import os
 import threading
@@ -87,7 +88,7 @@ class InProcess:
         time.sleep(warm_s(seconds))
         window.open()
         time.sleep(seconds)
-        measurement = window.close()
+        measurement = dataclasses.replace(window.close(), settings={"batch": batch})
         self._stopping.set()
         for thread in threads:
             thread.join()

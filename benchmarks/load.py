@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import grpc
 import uvloop
@@ -16,6 +16,8 @@ from facet.recognition.v1 import recognition_pb2
 
 RECOGNIZE: Final = "/facet.recognition.v1.RecognitionService/Recognize"
 TIMEOUT_S: Final = 60.0
+
+Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, recognition_pb2.RecognizeResponse]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class ClosedLoop:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self._plan.address)
         # Requests are serialised beforehand: what is left of the client is sending and parsing.
-        call = self._channel.unary_unary(
+        call: Call = self._channel.unary_unary(
             RECOGNIZE, response_deserializer=recognition_pb2.RecognizeResponse.FromString
         )
         window = Window({**self._plan.pids, "client": os.getpid()})
@@ -74,7 +76,7 @@ class ClosedLoop:
 
     async def _caller(
         self,
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, recognition_pb2.RecognizeResponse],
+        call: Call,
         window: Window,
     ) -> None:
         images = self._plan.images

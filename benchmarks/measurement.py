@@ -23,6 +23,10 @@ class Measurement:
     """One a request."""
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     """Processor time that each process took in the window: its name → seconds."""
+    others_cores: float = 0.0
+    """Cores that processes outside the benchmark kept busy meanwhile."""
+    settings: Mapping[str, int] = field(default_factory=dict)
+    """What the runner chose by itself."""
 
     @property
     def images_per_s(self) -> float:
@@ -53,10 +57,11 @@ class Window:
         self._done: list[tuple[int, float]] = []
         self._opened = 0.0
         self._cpu: dict[str, float] = {}
+        self._busy = 0.0
 
     def open(self) -> None:
         """Begin to count."""
-        self._cpu = self._cpu_now()
+        self._cpu, self._busy = self._cpu_now(), _busy_s()
         self._opened = time.perf_counter()
         self._open = True
 
@@ -69,13 +74,15 @@ class Window:
         """Stop counting; return what was counted."""
         self._open = False
         seconds = time.perf_counter() - self._opened
-        cpu = self._cpu_now()
+        cpu, busy = self._cpu_now(), _busy_s() - self._busy
+        spent = {name: cpu[name] - self._cpu[name] for name in cpu}
         return Measurement(
             seconds=seconds,
             requests=len(self._done),
             images=sum(images for images, _ in self._done),
             latencies_ms=[1e3 * latency for _, latency in self._done],
-            cpu_s={name: cpu[name] - self._cpu[name] for name in cpu},
+            cpu_s=spent,
+            others_cores=max(0.0, busy - sum(spent.values())) / seconds,
         )
 
     def _cpu_now(self) -> dict[str, float]:
@@ -84,6 +91,11 @@ class Window:
             for name, process in self._processes.items()
             for times in (process.cpu_times(),)
         }
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 
 
 def warm_s(seconds: float) -> float:

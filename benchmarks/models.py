@@ -36,8 +36,10 @@ def photograph_repository() -> Path:
     labels = models / "imagenet_classes_1000.csv"
     return _made(
         PHOTOGRAPHS,
-        ("models", "add", PHOTOGRAPHS, str(file), "--labels", str(labels))
-        + ("--preprocessing", "tf", "--resize", "256", "--crop", "224"),
+        (
+            *("models", "add", PHOTOGRAPHS, str(file), "--labels", str(labels)),
+            *("--preprocessing", "tf", "--resize", "256", "--crop", "224"),
+        ),
     )
 
 

@@ -66,6 +66,11 @@ def cpu_us_per_image(measurements: Sequence[Measurement]) -> dict[str, float]:
     }
 
 
+def others_cores(measurements: Sequence[Measurement]) -> float:
+    """Cores that other work on the machine took, on average: ratios are good where it is small."""
+    return round(sum(each.others_cores for each in measurements) / len(measurements), 2)
+
+
 def cpu_lines(costs: Mapping[str, float], what: str) -> dict[str, str]:
     """Lines of the table for what `cpu_us_per_image` returned."""
     lines = {f"CPU of {name}": f"{cost:,.0f} us {what}" for name, cost in costs.items()}

@@ -14,6 +14,7 @@ from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
 from gateway.dispatcher import Dispatcher
 from gateway.pipeline import Pipeline
+from gateway.pixels import PixelMemory
 from gateway.preprocessing import PreprocessingClient, connect_preprocessing
 from gateway.recognition import RecognitionServicer
 from gateway.settings import GatewaySettings
@@ -33,18 +34,22 @@ class Gateway(Service):
         self._registry = registry = context.registry
         self._draining = asyncio.Event()
         self._catalog = Catalog()
+        self._memory = PixelMemory(settings.shared_memory_bytes)
         self._shards = Fleet(registry, "inference", self._connect_shard, self._shards_changed)
         preprocessing = Fleet(registry, "preprocessing", connect_preprocessing, self._notify)
         aggregation = Fleet(registry, "aggregation", connect_aggregation, self._notify)
         self._dispatcher = Dispatcher(
             context.instance.id,
             self._shards,
+            self._memory,
             piece_images=settings.piece_images,
             max_queued_images=settings.max_queued_images,
             on_change=self._notify,
         )
         pipeline = Pipeline(
-            PreprocessingClient(preprocessing), self._dispatcher, AggregationClient(aggregation)
+            PreprocessingClient(preprocessing, self._memory),
+            self._dispatcher,
+            AggregationClient(aggregation),
         )
         self._fleets: dict[str, Fleet[Any]] = {
             fleet.service: fleet for fleet in (preprocessing, self._shards, aggregation)
@@ -83,6 +88,10 @@ class Gateway(Service):
     async def drain(self) -> None:
         """Answer the requests in hand; streams end after theirs."""
         self._draining.set()
+
+    async def close(self) -> None:
+        """Let go of the shared memory."""
+        self._memory.close()
 
     def _connect_shard(self, instance: Instance, on_change: Callable[[], None]) -> ShardLink:
         return ShardLink(instance, on_change, self._shard_reported)

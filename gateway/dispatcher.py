@@ -12,6 +12,7 @@ from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
 from gateway.pieces import News, Piece
+from gateway.pixels import PixelMemory, set_pixels
 from gateway.requests import Output, Prepared
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
@@ -22,8 +23,10 @@ from services.common.errors import (
     InvalidRequestError,
     LinkLostError,
     OverloadedError,
+    UnavailableError,
 )
 from services.common.rpc.fleet import Fleet
+from services.common.shared_memory import NO_SHARED_MEMORY
 from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
@@ -46,6 +49,7 @@ class Dispatcher:
         self,
         name: str,
         shards: Fleet[ShardLink],
+        memory: PixelMemory,
         *,
         piece_images: int,
         max_queued_images: int,
@@ -56,6 +60,7 @@ class Dispatcher:
         self._on_change = on_change
         self._name = name
         self._shards = shards
+        self._memory = memory
         self._piece_images = piece_images
         self._max_queued_images = max_queued_images
         self._queued_images = 0
@@ -183,14 +188,17 @@ class Dispatcher:
             grant_id=lease.grant_id,
             grant_parts=lease.grant_parts,
             model=lease.model,
-            pieces=[
-                inference_pb2.Piece(
-                    piece_id=piece.piece_id, images=len(piece.positions), pixels=piece.pixels
-                )
-                for piece in pieces
-            ],
+            memory=self._memory.handle if link.shares_memory else None,
         )
-        return await link.call(request, deadline)
+        for piece in pieces:
+            message = request.pieces.add(piece_id=piece.piece_id, images=len(piece.positions))
+            set_pixels(message, piece.pixels, shared=link.shares_memory)
+        try:
+            return await link.call(request, deadline)
+        except UnavailableError as error:
+            if error.reason == NO_SHARED_MEMORY:
+                link.shares_memory = False
+            raise
 
     async def _link(self, shard: str) -> ShardLink:
         """The link to a shard; the scheduler may know a new one before the registry says so."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
+from gateway.pixels import Pixels
 from gateway.requests import Output
 from services.common.deadline import Deadline
 from services.common.errors import FacetError
@@ -18,7 +19,7 @@ class Piece:
     piece_id: int
     model: model_pb2.ModelVersion
     positions: Sequence[int]
-    pixels: Sequence[bytes]
+    pixels: Sequence[Pixels]
     deadline: Deadline
     answer: asyncio.Future[Output]
     attempts: int = 0

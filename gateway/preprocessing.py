@@ -12,6 +12,7 @@ from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from facet.type.v1 import model_pb2
 from gateway.coalescer import Coalescer
 from gateway.gate import Gate
+from gateway.pixels import Loan, PixelMemory, Pixels
 from gateway.requests import Prepared
 from services.common.deadline import Deadline
 from services.common.errors import (
@@ -26,6 +27,7 @@ from services.common.errors import (
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
+from services.common.shared_memory import NO_SHARED_MEMORY, shares_memory
 from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
@@ -33,6 +35,8 @@ log = structlog.get_logger(__name__)
 CALLS_PER_INSTANCE: Final = 2
 """One is decoded while the next one travels."""
 MAX_CALL_BYTES: Final = 4 * 1024 * 1024
+ANSWER_GRACE_S: Final = 5.0
+"""How long after the deadline an answer about shared memory may come."""
 SOLO_DEATHS: Final = 2
 """So many processes that died while they had nothing from us but one picture convict it."""
 
@@ -47,7 +51,9 @@ def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> 
     ) -> Any:
         return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
 
-    return Link(instance.address, open_stream, on_change)
+    return Link(
+        instance.address, open_stream, on_change, shares_memory=shares_memory(instance.meta)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +62,15 @@ class _Picture:
     deadline: Deadline
 
 
-Outcome = bytes | FacetError
+Outcome = Pixels | FacetError
 
 
 class PreprocessingClient:
     """Coalesces pictures into calls, and keeps a picture that kills its decoder from the others."""
 
-    def __init__(self, fleet: Fleet[PreprocessingLink]) -> None:
+    def __init__(self, fleet: Fleet[PreprocessingLink], memory: PixelMemory) -> None:
         self._fleet = fleet
+        self._memory = memory
         self._coalescers: dict[bytes, Coalescer[_Picture, Outcome]] = {}
         self._gate = Gate()
 
@@ -80,7 +87,9 @@ class PreprocessingClient:
                 outcomes = await self._coalescer(spec).submit(pictures)
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed during preprocessing") from None
-        done = [(place, item) for place, item in enumerate(outcomes) if isinstance(item, bytes)]
+        done = [
+            (place, item) for place, item in enumerate(outcomes) if not isinstance(item, FacetError)
+        ]
         return Prepared(
             count=len(images),
             positions=[place for place, _ in done],
@@ -140,20 +149,56 @@ class PreprocessingClient:
     async def _call(self, pictures: list[_Picture], spec: model_pb2.InputSpec) -> Sequence[Outcome]:
         deadline = max(picture.deadline for picture in pictures)
         _, link = await self._fleet.pick(deadline)
-        response = await link.call(
-            preprocessing_pb2.PrepareRequest(
-                timeout_ms=deadline.remaining_ms,
-                input=spec,
-                images=[picture.content for picture in pictures],
-            ),
-            deadline,
-        )
-        if len(response.images) != len(pictures):
-            raise InternalError("preprocessing answered something else than it was asked")
-        return [_outcome(image) for image in response.images]
+        contents = [picture.content for picture in pictures]
+        request = preprocessing_pb2.PrepareRequest(timeout_ms=deadline.remaining_ms, input=spec)
+        nbytes = spec.height * spec.width * spec.channels
+        loan = self._memory.lend(contents, nbytes) if link.shares_memory else None
+        if loan is None:
+            request.images.extend(contents)
+            return _outcomes(await link.call(request, deadline), None, len(pictures))
+        loan.describe(request)
+        response = await _call_with_loan(link, request, loan, deadline)
+        try:
+            return _outcomes(response, loan, len(pictures))
+        finally:
+            loan.end()
 
 
-def _outcome(image: preprocessing_pb2.PreparedImage) -> Outcome:
+async def _call_with_loan(
+    link: PreprocessingLink,
+    request: preprocessing_pb2.PrepareRequest,
+    loan: Loan,
+    deadline: Deadline,
+) -> preprocessing_pb2.PrepareResponse:
+    """Return the response; when there is none, the loan has ended."""
+    try:
+        # The instance itself keeps the deadline; only its answer tells that it writes no more.
+        return await link.call(request, Deadline(deadline.at + ANSWER_GRACE_S))
+    except LinkLostError:
+        loan.end(out_of_reach=True)
+        raise
+    except UnavailableError as error:  # it answered, or read nothing
+        loan.end()
+        if error.reason == NO_SHARED_MEMORY:
+            link.shares_memory = False
+            raise DrainingError(error.message) from error
+        raise
+    except BaseException:
+        loan.end(out_of_reach=True)
+        raise
+
+
+def _outcomes(
+    response: preprocessing_pb2.PrepareResponse, loan: Loan | None, pictures: int
+) -> list[Outcome]:
+    if len(response.images) != pictures:
+        raise InternalError("preprocessing answered something else than it was asked")
+    return [_outcome(image, loan, place) for place, image in enumerate(response.images)]
+
+
+def _outcome(image: preprocessing_pb2.PreparedImage, loan: Loan | None, place: int) -> Outcome:
     if image.HasField("error"):
         return from_status(image.error)
+    if loan is not None and image.stored:
+        return loan.take(place)
     return image.pixels

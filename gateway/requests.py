@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from facet.type.v1 import tensor_pb2
+from gateway.pixels import Pixels
 from services.common.errors import FacetError
 
 DEFAULT_TOP_K = 5
@@ -25,7 +26,7 @@ class Prepared:
     """Pictures in the request."""
     positions: Sequence[int]
     """Place in the request of each picture that can be recognised."""
-    pixels: Sequence[bytes]
+    pixels: Sequence[Pixels]
     """uint8, height x width x channels, of the picture at each of `positions`."""
     errors: Mapping[int, FacetError] = field(default_factory=dict)
     """Place in the request → why that picture cannot be recognised."""

@@ -18,6 +18,9 @@ class GatewaySettings(ServiceSettings):
     """Images that may wait for their answer; more are refused with RESOURCE_EXHAUSTED."""
     max_stream_requests: int = Field(default=64, ge=1)
     """Requests in hand of one StreamRecognize; the next one is read when one is answered."""
+    shared_memory_bytes: int = Field(default=512 * 1024 * 1024, ge=0)
+    """Memory for pixels that services of this host share with the gateway; it is taken as it is
+    used. 0: pixels are always sent."""
     default_deadline_s: float = Field(default=30.0, gt=0)
     """Seconds that a call without a deadline gets."""
     max_deadline_s: float = Field(default=300.0, gt=0)

@@ -11,6 +11,7 @@ from services.common.deadline import Deadline
 from services.common.registry import Instance
 from services.common.rpc.channel import open_channel
 from services.common.rpc.links import Link
+from services.common.shared_memory import shares_memory
 
 RETRY_S: Final = 0.2
 
@@ -30,6 +31,8 @@ class ShardLink:
         self._instance = instance
         self._on_report = on_report
         self._retired = False
+        self.shares_memory = shares_memory(instance.meta)
+        """The shard can open this process's memory."""
         self._calls: Link[inference_pb2.InferRequest, inference_pb2.InferResponse] = Link(
             instance.address, _open_stream, on_change
         )

@@ -1,6 +1,6 @@
 """What the demo shows of a set of pictures."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -70,8 +70,8 @@ class Report:
 
     def _shards(self) -> Table:
         images: Counter[str] = Counter()
-        batches: Counter[str] = Counter()
-        device_ms: Counter[str] = Counter()
+        batches: defaultdict[str, float] = defaultdict(float)
+        device_ms: defaultdict[str, float] = defaultdict(float)
         for answer in self.answers:
             for execution in answer.executions:
                 images[execution.shard] += len(execution.images)

@@ -13,6 +13,7 @@ import mmap
 import os
 import secrets
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -25,6 +26,13 @@ from services.common.errors import UnavailableError
 
 ALIGNMENT: Final = 4096
 """Slots begin on pages, so that two never share one."""
+
+
+NO_SHARED_MEMORY: Final = "NO_SHARED_MEMORY"
+"""Reason of the error when memory cannot be reached from here."""
+
+MEMORY_KEY: Final = "memory"
+"""The registry's meta key under which a process tells its `host_key`."""
 
 
 def host_key() -> str:
@@ -46,6 +54,12 @@ class Slot:
 
     offset: int
     nbytes: int
+
+
+def shares_memory(meta: Mapping[str, str]) -> bool:
+    """Tell whether the process with that registry meta can open this one's memory."""
+    key = meta.get(MEMORY_KEY, "")
+    return bool(key) and key == host_key()
 
 
 class Arena:
@@ -105,6 +119,10 @@ class Arena:
         """Give a slot up that another process might still write to."""
         self._abandoned += self._used.pop(slot.offset)
 
+    def write(self, slot: Slot, content: bytes) -> None:
+        """Copy bytes to the beginning of a slot."""
+        self._memory[slot.offset : slot.offset + len(content)] = content
+
     def read(self, slot: Slot) -> bytes:
         """Return a copy of a slot's bytes."""
         return self._memory[slot.offset : slot.offset + slot.nbytes]
@@ -139,7 +157,7 @@ class AttachedArena:
         except (OSError, ValueError) as error:
             raise UnavailableError(
                 f"the memory of process {handle.pid} cannot be shared: {error}",
-                reason="NO_SHARED_MEMORY",
+                reason=NO_SHARED_MEMORY,
             ) from error
         return cls(memory)
 
@@ -150,7 +168,7 @@ class AttachedArena:
         """
         if offset < 0 or offset + nbytes > self._array.size:
             raise UnavailableError(
-                f"{nbytes} bytes at {offset} lie beyond the arena", reason="NO_SHARED_MEMORY"
+                f"{nbytes} bytes at {offset} lie beyond the arena", reason=NO_SHARED_MEMORY
             )
         return self._array[offset : offset + nbytes]
 

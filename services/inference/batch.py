@@ -14,6 +14,7 @@ from facet.inference.v1 import inference_pb2
 from services.common.deadline import Deadline
 from services.common.errors import FacetError, InternalError, InvalidRequestError
 from services.common.models.input_spec import InputSpec
+from services.common.shared_memory import Attachments
 from services.common.statuses import to_status
 from services.common.tensors import to_message
 
@@ -30,6 +31,8 @@ class Part:
     request: inference_pb2.InferRequest
     deadline: Deadline
     answer: asyncio.Future[inference_pb2.InferResponse]
+    attachments: Attachments = field(default_factory=Attachments)
+    """Shared memory of the dispatcher that sent it."""
     received: float = field(default_factory=time.monotonic)
 
     @property
@@ -52,14 +55,21 @@ class PieceInput:
     """uint8 [images, height, width, channels]"""
 
 
-def unpack(request: inference_pb2.InferRequest, spec: InputSpec) -> list[PieceInput]:
-    """Return the pieces of a request as arrays over the message's own bytes.
+def unpack(
+    request: inference_pb2.InferRequest, spec: InputSpec, attachments: Attachments
+) -> list[PieceInput]:
+    """Return the pieces of a request as arrays over the message's bytes or the shared memory.
 
-    Raises InvalidRequestError (WRONG_SHAPE) when a piece has not the bytes that it should have.
+    Raises InvalidRequestError (WRONG_SHAPE) when a piece has not the bytes that it should have,
+    UnavailableError (NO_SHARED_MEMORY) when they cannot be reached.
     """
+    memory = attachments.get(request.memory) if request.HasField("memory") else None
     pieces = []
     for piece in request.pieces:
-        chunks = [np.frombuffer(chunk, np.uint8) for chunk in piece.pixels]
+        if memory is not None and piece.offsets:
+            chunks = [memory.array(offset, spec.nbytes) for offset in piece.offsets]
+        else:
+            chunks = [np.frombuffer(chunk, np.uint8) for chunk in piece.pixels]
         flat = chunks[0] if len(chunks) == 1 else np.concatenate(chunks or [np.empty(0, np.uint8)])
         if piece.images == 0 or flat.size != piece.images * spec.nbytes:
             raise InvalidRequestError(

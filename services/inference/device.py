@@ -67,7 +67,7 @@ class Device:
         for part in parts:
             try:
                 model = self._find(ModelKey.from_message(part.request.model))
-                pieces = unpack(part.request, model.version.manifest.input)
+                pieces = unpack(part.request, model.version.manifest.input, part.attachments)
             except FacetError as error:
                 part.answer.set_exception(error)
                 continue

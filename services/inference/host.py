@@ -110,21 +110,23 @@ class ModelHost:
         loop = asyncio.get_running_loop()
         try:
             self._loaded[key] = await loop.run_in_executor(self._thread, self._load, key)
-        except (FacetError, OSError) as error:
-            self._refused[key] = str(error)
-            log.warning("model refused", model=str(key), reason=str(error))
+        except Exception as error:  # whatever is wrong with one version, the others are served
+            self._refused[key] = str(error) or repr(error)
+            unforeseen = None if isinstance(error, FacetError | OSError) else error
+            log.warning("model refused", model=str(key), reason=str(error), exc_info=unforeseen)
         else:
             self._refused.pop(key, None)
             log.info("model loaded", model=str(key), engine=self._loaded[key].descriptor.engine)
         self._on_change()
 
     def _forget(self, wanted: Iterable[ModelKey]) -> None:
-        for key in self._refused.keys() - set(wanted):
-            del self._refused[key]
-        for key in self._loaded.keys() - set(wanted):
+        gone = (self._refused.keys() | self._loaded.keys()) - set(wanted)
+        for key in gone:
+            self._refused.pop(key, None)
             # A batch that runs now holds its own reference; the engine is freed after it.
-            del self._loaded[key]
-            log.info("model unloaded", model=str(key))
+            if self._loaded.pop(key, None) is not None:
+                log.info("model unloaded", model=str(key))
+        if gone:
             self._on_change()
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from facet.cluster.v1 import cluster_pb2
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.rpc.calls import serve_calls
 from services.common.rpc.context import ServicerContext
+from services.common.shared_memory import Attachments
 from services.inference.device import Load
 from services.inference.host import ModelHost
 from services.inference.shard import Shard
@@ -35,7 +37,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> None:
         """Run the parts that one dispatcher sends."""
         await serve_calls(
-            requests, context, self._shard.infer, inference_pb2.InferResponse, self._draining
+            requests,
+            context,
+            partial(self._shard.infer, Attachments()),
+            inference_pb2.InferResponse,
+            self._draining,
         )
 
     async def WatchShard(

@@ -12,6 +12,7 @@ from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.registry import Instance
 from services.common.rpc.outgoing import Outgoing
+from services.common.shared_memory import Attachments
 from services.inference.batch import Part
 from services.inference.device import Device
 from services.inference.grants import GrantBook
@@ -43,12 +44,17 @@ class Shard:
 
     # Parts, from dispatchers.
 
-    async def infer(self, request: inference_pb2.InferRequest) -> inference_pb2.InferResponse:
-        """Run one dispatcher's part of a grant; raises the part's domain error."""
+    async def infer(
+        self, attachments: Attachments, request: inference_pb2.InferRequest
+    ) -> inference_pb2.InferResponse:
+        """Run one dispatcher's part of a grant; raises the part's domain error.
+
+        `attachments` holds the shared memory of the stream that it came by.
+        """
         answer: asyncio.Future[inference_pb2.InferResponse] = (
             asyncio.get_running_loop().create_future()
         )
-        part = Part(request, Deadline.after_ms(request.timeout_ms), answer)
+        part = Part(request, Deadline.after_ms(request.timeout_ms), answer, attachments)
         self._parts_in_hand += 1
         self._device.load.outstanding_images += part.images
         self._note_idle()
@@ -99,7 +105,8 @@ class Shard:
                 draining=self._draining,
             )
         )
-        self._pull()
+        while self._wants_more():
+            outgoing.put(scheduler_pb2.PullRequest(pull=True))
         stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Pull(outgoing)
         try:
             async for response in stream:
@@ -134,13 +141,16 @@ class Shard:
         self._note_idle()
 
     def _report_finished(self, grant_id: str) -> None:
-        self._to_scheduler.put(scheduler_pb2.PullRequest(finished=[grant_id]))
-        self._pull()
+        # With the news goes the request for more: a message costs more than what is in it.
+        self._to_scheduler.put(
+            scheduler_pb2.PullRequest(finished=[grant_id], pull=self._wants_more())
+        )
 
-    def _pull(self) -> None:
-        while not self._draining and self._grants.in_hand + self._pulls < GRANTS_IN_HAND:
-            self._pulls += 1
-            self._to_scheduler.put(scheduler_pb2.PullRequest(pull=True))
+    def _wants_more(self) -> bool:
+        """There is room for one more grant; counts it as asked for."""
+        more = not self._draining and self._grants.in_hand + self._pulls < GRANTS_IN_HAND
+        self._pulls += more
+        return more
 
     def _note_idle(self) -> None:
         if self._grants.in_hand or self._parts_in_hand:

@@ -127,7 +127,7 @@ def piece_of(scores: npt.NDArray[np.float32], positions: list[int]) -> aggregati
         (aggregation_pb2.PieceScores(positions=[0]), "WRONG_DTYPE"),
         (
             aggregation_pb2.PieceScores(
-                positions=[7], scores=to_message(np.zeros((1, 2), np.float32))
+                positions=[2], scores=to_message(np.zeros((1, 2), np.float32))
             ),
             "INVALID_REQUEST",
         ),

@@ -40,8 +40,12 @@ class Link(Generic[Request, Response]):
         address: str,
         open_stream: Callable[[grpc.aio.Channel, AsyncIterable[Request]], Any],
         on_change: Callable[[], None],
+        *,
+        shares_memory: bool = False,
     ) -> None:
         self.address = address
+        self.shares_memory = shares_memory
+        """The instance can open this process's memory."""
         self.up = False
         self._open_stream = open_stream
         self._on_change = on_change

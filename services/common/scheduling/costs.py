@@ -73,39 +73,33 @@ def prior(measured: Iterable[Ran]) -> Cost:
 class CostModel:
     """The fit for one shard and one model. Not thread-safe."""
 
-    __slots__ = ("_cap", "_deviation", "_fit", "_p", "_recent", "slowness")
+    __slots__ = ("_cap", "_deviation", "_p", "_recent", "cost", "fit", "slowness")
 
     def __init__(self, start: Cost = GUESS) -> None:
         self.slowness = 1.0
         """Observed / predicted: 1 for a shard that does what its fit says."""
-        self._fit = Cost(max(start.a, SMALLEST_S), max(start.c, SMALLEST_S))
+        self.fit = Cost(max(start.a, SMALLEST_S), max(start.c, SMALLEST_S))
+        """Costs without the slowness of the moment."""
+        self.cost = self.fit
+        """Costs as they are now."""
         # Inverse information, in units of the noise: the start is worth one batch or so.
-        self._cap = ((self._fit.seconds(8) / NOISE) ** 2, (self._fit.seconds(8) / 8 / NOISE) ** 2)
+        self._cap = ((self.fit.seconds(8) / NOISE) ** 2, (self.fit.seconds(8) / 8 / NOISE) ** 2)
         self._p = (self._cap[0], 0.0, self._cap[1])
         self._deviation = NOISE
         self._recent: tuple[float, ...] = ()
-
-    @property
-    def fit(self) -> Cost:
-        """Costs without the slowness of the moment."""
-        return self._fit
-
-    @property
-    def cost(self) -> Cost:
-        """Costs as they are now."""
-        return Cost(self._fit.a * self.slowness, self._fit.c * self.slowness)
 
     def observe(self, ran: Ran) -> None:
         """Learn from one batch; one without images or time teaches nothing."""
         if ran.images <= 0 or ran.seconds <= 0:
             return
-        expected = self._fit.seconds(ran.images)
+        expected = self.fit.seconds(ran.images)
         ratio = ran.seconds / expected
         # The median of the last three: one outlier does not move it, a second one does.
         self._recent = (*self._recent[-2:], ratio)
         step = median(self._recent) - self.slowness
         self.slowness += SLOWNESS_GAIN * step if abs(step) < 0.5 * self.slowness else step
         self._update(1 / expected, ran.images / expected, ratio - 1)
+        self.cost = Cost(self.fit.a * self.slowness, self.fit.c * self.slowness)
 
     def _update(self, x0: float, x1: float, error: float) -> None:
         distance = abs(error)
@@ -117,8 +111,8 @@ class CostModel:
         k0, k1 = p00 * x0 + p01 * x1, p01 * x0 + p11 * x1
         total = FORGETTING / weight + k0 * x0 + k1 * x1
         step = error / total
-        self._fit = Cost(
-            max(self._fit.a + k0 * step, SMALLEST_S), max(self._fit.c + k1 * step, SMALLEST_S)
+        self.fit = Cost(
+            max(self.fit.a + k0 * step, SMALLEST_S), max(self.fit.c + k1 * step, SMALLEST_S)
         )
         p00, p01, p11 = p00 - k0 * k0 / total, p01 - k0 * k1 / total, p11 - k1 * k1 / total
         # Batches of one size say nothing about the other direction; to forget there what is

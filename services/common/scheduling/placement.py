@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from services.common.models.key import ModelKey
-from services.common.scheduling.costs import GUESS, Cost
+from services.common.scheduling.costs import Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,21 @@ class LoadReport:
 class _View:
     report: LoadReport
     free_at: float
-    sent: dict[int, float] = field(default_factory=dict)
-    """Predicted seconds of each own send that no report covers yet."""
+    sent: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Own sends that no report covers yet: when, and the predicted seconds of each."""
+    sent_s: float = 0.0
+
+    def forget_send(self, send: int) -> None:
+        if (entry := self.sent.pop(send, None)) is not None:
+            self.sent_s = self.sent_s - entry[1] if self.sent else 0.0
 
 
 class Placement:
     """One dispatcher's view of the shards. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, flight_s: float) -> None:
+        """`flight_s`: how long a piece takes to reach a shard and a report to come back."""
+        self._flight_s = flight_s
         self._views: dict[str, _View] = {}
         self._next_send = 0
 
@@ -46,13 +53,17 @@ class Placement:
     def reported(self, shard: str, report: LoadReport, now: float) -> None:
         """Take in a report, unless a newer one of the shard is known.
 
-        A restarted shard counts anew: call `left` before its first report.
+        It covers all own sends that were on their way for longer than the flight. A restarted
+        shard counts anew: call `left` before its first report.
         """
         view = self._views.get(shard)
         if view is None:
             self._views[shard] = _View(report, now + report.remaining_s)
         elif report.sequence > view.report.sequence:
             view.report, view.free_at = report, now + report.remaining_s
+            for send, (at, _) in list(view.sent.items()):
+                if at <= now - self._flight_s:
+                    view.forget_send(send)
 
     def left(self, shard: str) -> None:
         """The shard went away, or could not be reached."""
@@ -68,22 +79,24 @@ class Placement:
         """
         best: tuple[bool, float, str] | None = None
         for shard, view in self._views.items():
-            cost = view.report.costs.get(model)
-            if cost is not None:
-                begin = max(view.free_at, now) + sum(view.sent.values())
-                candidate = (shard in avoid, begin + cost.seconds(images), shard)
+            if (cost := view.report.costs.get(model)) is not None:
+                finish = max(view.free_at, now) + view.sent_s + cost.seconds(images)
+                candidate = (shard in avoid, finish, shard)
                 best = candidate if best is None else min(best, candidate)
         if best is None:
             return None
-        view = self._views[best[2]]
-        self._next_send += 1
-        # Behind other work a piece shares a batch: its fixed cost is paid already.
-        cost = view.report.costs.get(model, GUESS)
+        shard = best[2]
+        view = self._views[shard]
+        cost = view.report.costs[model]
+        # Behind other work a piece is likely to share a batch: its fixed cost is paid already.
         shares = bool(view.sent) or view.free_at > now
-        view.sent[self._next_send] = cost.c * images if shares else cost.seconds(images)
-        return best[2], self._next_send
+        seconds = cost.c * images if shares else cost.seconds(images)
+        self._next_send += 1
+        view.sent[self._next_send] = (now, seconds)
+        view.sent_s += seconds
+        return shard, self._next_send
 
     def answered(self, shard: str, send: int) -> None:
         """The shard answered or lost that send; harmless when it left meanwhile."""
-        if shard in self._views:
-            self._views[shard].sent.pop(send, None)
+        if (view := self._views.get(shard)) is not None:
+            view.forget_send(send)

@@ -1,10 +1,11 @@
 from itertools import combinations_with_replacement
+from math import log2
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.engines.batch_plan import SURCHARGE, BatchPlan
+from services.inference.engines.batch_plan import CROWDING, SURCHARGE, BatchPlan
 
 POWERS = (1, 2, 4, 8, 16, 32)
 
@@ -36,7 +37,7 @@ def test_no_other_cut_is_cheaper(seconds: dict[int, float], images: int) -> None
     surcharge = SURCHARGE * min(cost / size for size, cost in seconds.items())
 
     def price(sizes: tuple[int, ...]) -> float:
-        return sum(seconds[size] + surcharge for size in sizes)
+        return sum(seconds[size] * (1 + CROWDING * log2(size)) + surcharge for size in sizes)
 
     cheapest = min(
         price(sizes)
@@ -62,10 +63,11 @@ def test_a_cache_that_overflows_cuts_the_batch() -> None:
     assert plan.split(3) == (3,)
 
 
-def test_equal_costs_give_few_runs() -> None:
-    plan = BatchPlan({size: float(size) for size in POWERS}, exact=True)
-    assert plan.split(32) == (32,)
-    assert plan.split(5) == (5,)
+def test_larger_runs_must_be_worth_it() -> None:
+    equal = BatchPlan({size: float(size) for size in POWERS}, exact=True)
+    assert equal.split(4) == (1, 1, 1, 1)
+    worth_it = BatchPlan({size: 8.0 + 13.0 * size for size in POWERS}, exact=True)
+    assert worth_it.split(32) == (32,)
 
 
 def test_a_plan_needs_a_measure() -> None:

@@ -1,4 +1,5 @@
 from facet.cluster.v1 import cluster_pb2 as _cluster_pb2
+from facet.type.v1 import memory_pb2 as _memory_pb2
 from facet.type.v1 import model_pb2 as _model_pb2
 from facet.type.v1 import tensor_pb2 as _tensor_pb2
 from google.rpc import status_pb2 as _status_pb2
@@ -11,30 +12,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class InferRequest(_message.Message):
-    __slots__ = ("call_id", "timeout_ms", "grant_id", "grant_parts", "model", "pieces")
+    __slots__ = ("call_id", "timeout_ms", "grant_id", "grant_parts", "model", "pieces", "memory")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     GRANT_PARTS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PIECES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
     call_id: int
     timeout_ms: int
     grant_id: str
     grant_parts: int
     model: _model_pb2.ModelVersion
     pieces: _containers.RepeatedCompositeFieldContainer[Piece]
-    def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ...) -> None: ...
+    memory: _memory_pb2.ArenaHandle
+    def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., memory: _Optional[_Union[_memory_pb2.ArenaHandle, _Mapping]] = ...) -> None: ...
 
 class Piece(_message.Message):
-    __slots__ = ("piece_id", "images", "pixels")
+    __slots__ = ("piece_id", "images", "pixels", "offsets")
     PIECE_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     PIXELS_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
     piece_id: int
     images: int
     pixels: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    offsets: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ..., offsets: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class InferResponse(_message.Message):
     __slots__ = ("call_id", "error", "outputs", "batch_size", "queue_us", "device_us")

@@ -1,0 +1,1 @@
+"""The production scheduling policy in a virtual cluster, beside an omniscient reference."""

@@ -1,0 +1,89 @@
+"""How many grants a second the core makes on one processor core, with all that they entail."""
+
+import heapq
+import itertools
+import random
+import time
+from typing import Final
+
+from benchmarks.scheduling.cluster import BASE, MAX_BATCH, MODEL, PIECE_IMAGES, full_rate
+from services.common.scheduling.costs import Ran
+from services.scheduler.core import Scheduler
+from services.scheduler.descriptors import Grant, Piece, Serving
+from services.scheduler.pieces import PieceKey
+
+SHARDS: Final = 512
+LOAD: Final = 0.9
+WARM_UP_GRANTS: Final = 1000
+
+
+def grants_per_s(seconds: float, shards: int = SHARDS) -> float:
+    """Return grants a second of processor time, of a cluster under load, all messages included.
+
+    For each grant the core takes in the request's admission, its pieces, the shard's report and
+    pull and the pieces' answers; virtual devices take their true time with noise, so that
+    predictions move as in production. What the loop around the core costs counts as well.
+    """
+    drive = _Drive(shards)
+    while drive.grants < WARM_UP_GRANTS:
+        drive.step()
+    before, start = drive.grants, time.process_time()
+    while time.process_time() - start < seconds:
+        for _ in range(100):
+            drive.step()
+    return (drive.grants - before) / (time.process_time() - start)
+
+
+class _Drive:
+    def __init__(self, shards: int) -> None:
+        self.grants = 0
+        self._rng = random.Random(1)
+        self._core = Scheduler("bench")
+        self._ids = itertools.count(1)
+        self._ends: list[tuple[float, int, Grant]] = []
+        self._offered = 0.0
+        self._rate = LOAD * shards * full_rate(1.0)
+        self._expire_at = 0.0
+        for number in range(shards):
+            name = f"s{number}"
+            self._core.shard_joined(name, 0.0)
+            serving = {MODEL: Serving(MAX_BATCH, (Ran(1, BASE.seconds(1)), Ran(32, 0.036)))}
+            self._core.shard_serves(name, serving)
+            self._core.shard_pulled(name, 0.0)
+            self._arrive(0.0)
+        self._assign(0.0)
+
+    def step(self) -> None:
+        """One batch ends."""
+        now, _, grant = heapq.heappop(self._ends)
+        core = self._core
+        while self._offered < self._rate * now:
+            self._arrive(now)
+        core.grant_finished(
+            grant.shard, grant.grant_id, now, (Ran(grant.images, BASE.seconds(grant.images)),)
+        )
+        core.shard_pulled(grant.shard, now, 0.0, 0.001)
+        for key in grant.pieces:
+            core.piece_ended(key)
+        if now >= self._expire_at:
+            self._expire_at = now + 0.1
+            core.expire(now)
+        self._assign(now)
+
+    def _arrive(self, now: float) -> None:
+        count = self._rng.randint(1, 8)
+        images = count * PIECE_IMAGES
+        self._offered += images
+        self._core.admit(MODEL, images, now + 1.0, "", now)
+        self._core.enqueue(
+            [
+                Piece(PieceKey("d", next(self._ids)), MODEL, PIECE_IMAGES, now + 1.0)
+                for _ in range(count)
+            ]
+        )
+
+    def _assign(self, now: float) -> None:
+        for grant in self._core.assign(now):
+            self.grants += 1
+            end = now + 0.001 + BASE.seconds(grant.images) * self._rng.uniform(0.95, 1.05)
+            heapq.heappush(self._ends, (end, self.grants, grant))

@@ -1,0 +1,219 @@
+"""The scheduling core: one queue of pieces, shards that pull, grants that level them.
+
+Pure: time and messages come in as arguments, grants go out as values, so that the benchmark's
+virtual cluster drives the same class as production. All times are seconds on one monotonic
+clock, the caller's; `now` never goes back.
+
+After every batch of messages, and at `wake_at`, the caller delivers what `assign` returns. Every
+100 ms or so it calls `expire`.
+
+Who gets what, and why, is in granting.py; this module keeps the books:
+
+    shards ── pulled, finished, left ──► Fleet (fleet.py): credits, clocks, costs
+    dispatchers ── enqueue, ended, lost ─► FairQueue (fairness.py) ⇄ Leases (leases.py)
+    assign(now) ◄── Granting (granting.py): level, fairness, hedging
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from services.common.models.key import ModelKey
+from services.common.scheduling.costs import Ran
+from services.scheduler import admission, hedging
+from services.scheduler.descriptors import Grant, Piece, Refusal, Serving
+from services.scheduler.fairness import FairQueue
+from services.scheduler.fleet import Fleet
+from services.scheduler.granting import Granting
+from services.scheduler.leases import Leases
+from services.scheduler.pieces import PieceKey
+
+
+class Scheduler:
+    """All pieces that are queued or leased, and all shards. Not thread-safe."""
+
+    def __init__(self, epoch: str, hedge_share: float = hedging.SHARE) -> None:
+        """`epoch` tells this scheduler's grants from those of every other one.
+
+        `hedge_share`: how many images may be leased twice, as a share of all granted ones.
+        """
+        self._arrivals = itertools.count(1)
+        self._fleet = Fleet()
+        self._queues: dict[ModelKey, FairQueue] = {}
+        self._leases = Leases()
+        budget = hedging.HedgeBudget(hedge_share)
+        self._granting = Granting(epoch, self._fleet, self._queues, self._leases, budget)
+
+    # What shards say.
+
+    def shard_joined(self, shard: str, now: float) -> None:
+        """A shard opened its stream; a former stream of the same id counts as ended."""
+        self.shard_left(shard)
+        self._fleet.join(shard, now)
+
+    def shard_serves(self, shard: str, serving: Mapping[ModelKey, Serving]) -> None:
+        """The shard can run these versions now, and no others.
+
+        Its message carries, for each version, the maximum batch and what warming up took for
+        each batch size. What was learned of a version that it served before is kept.
+        """
+        self._fleet.serve(shard, serving)
+
+    def shard_pulled(
+        self, shard: str, now: float, remaining_s: float = 0.0, flight_s: float | None = None
+    ) -> None:
+        """The shard has room for one more grant: send it when `Lead.pull_in` says so.
+
+        Its message carries the predicted rest of what its device runs (seconds), and the last
+        time that it measured between a pull and the arrival of its tensors, less
+        `Grant.parked_s` (absent until it measured one).
+        """
+        self._fleet.pulled(shard, now, remaining_s, flight_s)
+
+    def shard_drains(self, shard: str) -> None:
+        """The shard wants no more grants; it finishes those that it has."""
+        self._fleet.serve(shard, {})
+        self._fleet.forget_credits(shard)
+
+    def grant_finished(
+        self, shard: str, grant_id: str, now: float, ran: Iterable[Ran] = ()
+    ) -> None:
+        """The shard is done with a grant; its dispatchers tell what became of the pieces.
+
+        Its message carries, for each batch that it made of the grant, the images as the device
+        saw them (padding included) and the seconds on the device; none when nothing was run.
+        Sent when the last batch ended, before the pull that may follow.
+        """
+        self._fleet.finished(shard, grant_id, now, ran)
+
+    def shard_left(self, shard: str) -> None:
+        """The shard's stream ended: what it was leased goes back to the queue."""
+        for grant_id in self._fleet.leave(shard):
+            self._take_back(grant_id)
+
+    # What dispatchers say.
+
+    def admit(
+        self, model: ModelKey, images: int, deadline: float, tenant: str, now: float
+    ) -> Refusal | None:
+        """Return why a request of so many images is refused, or None to enqueue its pieces.
+
+        Asked once a request, before `enqueue`; a piece that is announced again (after a lost
+        stream) is not asked for again. A model that no shard serves at the moment is taken in:
+        its shards may be restarting.
+        """
+        lane = self._fleet.lane(model)
+        if lane is None or not lane.members:
+            return None
+        self._fleet.settle(now)
+        own = queued = 0
+        tenants = 1
+        if (queue := self._queues.get(model)) is not None:
+            own, queued = queue.images_of(tenant), queue.images
+            tenants = queue.tenants + (own == 0)
+        more = admission.ahead(images, own, queued, tenants)
+        for other, waiting in self._queues.items():
+            if other != model:
+                more += int(self._fleet.overlap(model, other) * waiting.images)
+        return admission.refusal(lane.filled_at(more, now) - now, deadline - now)
+
+    def enqueue(self, pieces: Iterable[Piece]) -> None:
+        """Put new pieces into the queue. A key that is known already is left alone.
+
+        The message carries for each request: model, tenant, what is left of the caller's time,
+        and the id and images of each piece (at most the maximum batch).
+        """
+        for piece in pieces:
+            if piece.key not in self._leases.pieces:
+                piece.arrival = next(self._arrivals)
+                self._leases.pieces[piece.key] = piece
+                self._queue(piece)
+
+    def piece_ended(self, key: PieceKey) -> None:
+        """The piece was answered. Sent with the first answer; further leases are void."""
+        self._end(key, None)
+
+    def piece_cancelled(self, key: PieceKey) -> None:
+        """Nobody waits for the piece any more; what a shard does for it is wasted."""
+        self._end(key, "cancelled")
+
+    def piece_lost(self, key: PieceKey, grant_id: str, *, unreachable: bool) -> None:
+        """That lease of the piece came to nothing; ignored unless it is open."""
+        piece = self._leases.pieces.get(key)
+        if piece is None or grant_id not in piece.grants:
+            return
+        if unreachable and (lease := self._leases.get(grant_id)) is not None:
+            piece.avoid.add(lease.grant.shard)
+        if self._leases.lose(piece, grant_id):
+            self._queue(piece)
+
+    def dispatcher_left(self, dispatcher: str) -> None:
+        """The dispatcher's stream ended: its pieces are forgotten."""
+        for key in [key for key in self._leases.pieces if key.dispatcher == dispatcher]:
+            self._end(key, "cancelled")
+
+    # What follows.
+
+    def assign(self, now: float) -> list[Grant]:
+        """Return the grants that credits and waiting pieces allow, leased from now on."""
+        return self._granting.assign(now)
+
+    def expire(self, now: float) -> list[PieceKey]:
+        """Take back overdue leases; return the pieces dropped because their deadline passed."""
+        self._fleet.expire(now)
+        for lease in self._leases.expired(now):
+            self._take_back(lease.grant.grant_id)
+        dropped: list[PieceKey] = []
+        for key, piece in list(self._leases.pieces.items()):
+            if piece.deadline <= now:
+                self._end(key, "deadline")
+                dropped.append(key)
+        return dropped
+
+    def wake_at(self, now: float) -> float | None:
+        """When `assign` is to be called again though no message came; None: not before one."""
+        return self._granting.wake_at(now)
+
+    @property
+    def queued_images(self) -> int:
+        """Images that wait for a lease."""
+        return sum(queue.images for queue in self._queues.values())
+
+    def outstanding_images(self, shard: str) -> int:
+        """Images in grants that the shard has not finished."""
+        return sum(grant.images for grant in self._fleet.shards[shard].grants.values())
+
+    def utilisation(self, shard: str, now: float) -> float:
+        """Full-batch utilisation of a shard (usage.py)."""
+        return self._fleet.shards[shard].usage.share(now)
+
+    @property
+    def wasted_images(self) -> Counter[str]:
+        """Images leased for nothing so far: cancelled, deadline, lost, hedged."""
+        return self._leases.wasted
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is queued or leased, and nothing is remembered of what was."""
+        return not self._queues and self._leases.empty
+
+    def _queue(self, piece: Piece) -> None:
+        queue = self._queues.get(piece.model)
+        if queue is None:
+            queue = self._queues[piece.model] = FairQueue()
+        queue.put(piece)
+
+    def _end(self, key: PieceKey, reason: str | None) -> None:
+        piece = self._leases.pieces.get(key)
+        if piece is None:
+            return
+        if piece.queued:
+            queue = self._queues[piece.model]
+            queue.discard(piece)
+            if not queue:
+                del self._queues[piece.model]
+        self._leases.end(piece, reason)
+
+    def _take_back(self, grant_id: str) -> None:
+        for piece in self._leases.take_back(grant_id):
+            self._queue(piece)

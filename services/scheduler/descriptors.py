@@ -1,0 +1,79 @@
+"""What the scheduling core takes in and gives out: values without behaviour."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from services.common.models.key import ModelKey
+from services.common.scheduling.costs import Ran
+from services.scheduler.pieces import PieceKey
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """Images of one request that stay together."""
+
+    key: PieceKey
+    model: ModelKey
+    images: int
+    deadline: float
+    """Seconds on the scheduler's clock; not granted from then on."""
+    tenant: str = ""
+    """Who is charged for it; the queue is fair between tenants."""
+    arrival: int = 0
+    """Its place in the order of arrival, set by the core; kept when it goes back to the queue."""
+    queued: bool = False
+    """Set by the queue."""
+    grants: set[str] = field(default_factory=set)
+    """The grants that hold a lease on it: two while it is hedged."""
+    avoid: set[str] = field(default_factory=set)
+    """Shards that a lease of this piece came to nothing on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a shard serves one model version."""
+
+    max_batch: int
+    """Images."""
+    measured: tuple[Ran, ...] = ()
+    """What warming up showed, one entry or more a batch size; none: a guess stands in."""
+
+
+class Candidate(NamedTuple):
+    """A shard that was looked at for a grant."""
+
+    shard: str
+    finish_in_s: float
+    """Predicted seconds from the decision until it had run the grant's images."""
+
+
+class Grant(NamedTuple):
+    """Pieces that one shard is to run as one batch."""
+
+    grant_id: str
+    shard: str
+    model: ModelKey
+    pieces: tuple[PieceKey, ...]
+    images: int
+    expires: float
+    """Seconds on the scheduler's clock: from then on the pieces are leased again."""
+    finish: float
+    """Predicted end of the batch, seconds on the scheduler's clock."""
+    parked_s: float
+    """How long the shard's pull waited for work: no part of the shard's lead."""
+    hedge: bool
+    """The pieces are leased to an overdue shard as well; the first answer counts."""
+    best: tuple[Candidate, ...]
+    """Why this shard: the best three that serve the model. The granted one may be missing when
+    better ones are busy but would be full before the queue is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that could not be answered in time."""
+
+    predicted_s: float
+    """When it would have been answered."""
+    allowed_s: float
+    """The share of its time that the prediction may use up."""
+    retry_after_s: float

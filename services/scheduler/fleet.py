@@ -1,0 +1,166 @@
+"""What is known of the shards: credits, grants in hand, clocks and costs."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.common.models.key import ModelKey
+from services.common.scheduling.costs import CostModel, Ran, prior
+from services.scheduler.descriptors import Grant, Serving
+from services.scheduler.lane import Clock, Lane, Member
+from services.scheduler.usage import Usage
+
+
+@dataclass(slots=True, eq=False)
+class Shard:
+    """One connected shard."""
+
+    clock: Clock
+    usage: Usage
+    members: dict[ModelKey, Member] = field(default_factory=dict)
+    costs: dict[ModelKey, CostModel] = field(default_factory=dict)
+    """Of every version that it served since it joined."""
+    credits: deque[float] = field(default_factory=deque)
+    """When each pull that is not granted yet was made."""
+    grants: dict[str, Grant] = field(default_factory=dict)
+
+    @property
+    def at_work(self) -> bool:
+        """It asked for work or has some; one that hangs lets its leases expire."""
+        return bool(self.credits or self.grants)
+
+
+class Fleet:
+    """All connected shards. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.credits = 0
+        """Pulls of all shards that are not granted yet."""
+        self.shards: dict[str, Shard] = {}
+        self._lanes: dict[ModelKey, Lane] = {}
+        self._touched: dict[str, Shard] = {}
+
+    def lane(self, model: ModelKey) -> Lane | None:
+        """The shards that serve a version; None when there are none."""
+        return self._lanes.get(model)
+
+    def join(self, name: str, now: float) -> None:
+        """Add a shard that is not known."""
+        self.shards[name] = Shard(Clock(name, end=now, started=now), Usage(now))
+
+    def serve(self, name: str, serving: Mapping[ModelKey, Serving]) -> None:
+        """The shard serves these versions, and no others."""
+        shard = self.shards[name]
+        for model in shard.members:
+            self._remove(model, name)
+        shard.members = {}
+        for model, terms in serving.items():
+            if model not in shard.costs:
+                shard.costs[model] = CostModel(prior(terms.measured))
+            member = Member(shard.clock, terms, shard.costs[model])
+            shard.members[model] = member
+            self._lanes.setdefault(model, Lane()).add(member, ready=bool(shard.credits))
+
+    def pulled(self, name: str, now: float, remaining_s: float, flight_s: float | None) -> None:
+        """Add a credit; what the shard says of its own rest counts more than our prediction."""
+        shard = self.shards[name]
+        shard.credits.append(now)
+        self.credits += 1
+        shard.clock.end = now + remaining_s
+        shard.clock.busy = remaining_s > 0 or bool(shard.grants)
+        if flight_s is not None:
+            shard.clock.flight = flight_s
+        self._touched[name] = shard
+        if len(shard.credits) == 1:
+            self._set_ready(shard, ready=True)
+
+    def forget_credits(self, name: str) -> None:
+        """The shard takes none of the grants that it asked for."""
+        shard = self.shards[name]
+        self.credits -= len(shard.credits)
+        shard.credits.clear()
+        self._set_ready(shard, ready=False)
+
+    def granted(self, name: str, grant: Grant, now: float) -> None:
+        """Use up a credit of the shard."""
+        shard = self.shards[name]
+        shard.credits.popleft()
+        self.credits -= 1
+        if not shard.credits:
+            self._set_ready(shard, ready=False)
+        clock = shard.clock
+        if not clock.busy:
+            clock.started = clock.free_at(now)
+        shard.grants[grant.grant_id] = grant
+        clock.end, clock.busy = grant.finish, True
+        for model, member in shard.members.items():
+            self._lanes[model].moved(member, now)
+
+    def finished(self, name: str, grant_id: str, now: float, ran: Iterable[Ran]) -> None:
+        """Take a grant off the shard's hands and learn from what it ran."""
+        shard = self.shards.get(name)
+        grant = shard.grants.pop(grant_id, None) if shard else None
+        if shard is None or grant is None:
+            return
+        member = shard.members.get(grant.model)
+        costs = shard.costs[grant.model]
+        for batch in ran:
+            costs.observe(batch)
+            if member is not None:
+                limit = member.serving.max_batch
+                shard.usage.ran(costs.fit.seconds(limit) / limit * batch.images, now)
+        self._restart(shard, now)
+
+    def leave(self, name: str) -> list[str]:
+        """Forget a shard; return the grants that it had in hand. Harmless when unknown."""
+        shard = self.shards.pop(name, None)
+        if shard is None:
+            return []
+        self._touched.pop(name, None)
+        self.credits -= len(shard.credits)
+        for model in shard.members:
+            self._remove(model, name)
+        return list(shard.grants)
+
+    def expire(self, now: float) -> None:
+        """Take expired grants off the shards' hands."""
+        for shard in self.shards.values():
+            expired = [grant.grant_id for grant in shard.grants.values() if grant.expires <= now]
+            for grant_id in expired:
+                del shard.grants[grant_id]
+            if expired:
+                self._restart(shard, now)
+
+    def settle(self, now: float) -> None:
+        """Let the lanes know what messages changed; to be called before they are asked."""
+        for shard in self._touched.values():
+            for model, member in shard.members.items():
+                self._lanes[model].moved(member, now)
+        self._touched.clear()
+
+    def overlap(self, model: ModelKey, other: ModelKey) -> float:
+        """Return which share of a version's shards serves another version as well."""
+        lane, others = self._lanes.get(model), self._lanes.get(other)
+        if lane is None or others is None:
+            return 0.0
+        return len(lane.members.keys() & others.members.keys()) / len(lane.members)
+
+    def _restart(self, shard: Shard, now: float) -> None:
+        """A batch ended: the next one in hand, if any, begins now."""
+        clock = shard.clock
+        clock.started = now
+        clock.busy = bool(shard.grants)
+        clock.end = now + sum(
+            [shard.costs[g.model].cost.seconds(g.images) for g in shard.grants.values()]
+        )
+        self._touched[clock.shard] = shard
+
+    def _set_ready(self, shard: Shard, *, ready: bool) -> None:
+        for model, member in shard.members.items():
+            self._lanes[model].set_ready(member, ready)
+
+    def _remove(self, model: ModelKey, name: str) -> None:
+        lane = self._lanes[model]
+        lane.remove(name)
+        if not lane.members:
+            del self._lanes[model]

@@ -1,0 +1,227 @@
+"""The policy: which of the ready shards gets which of the waiting pieces, and when.
+
+As long as pieces wait and credits are left, the ready shard that would finish first gets a
+grant: as many images as bring it to the level to which all shards together absorb the queue
+(waterfill.py), at least MIN_GRANT_IMAGES. It is parked instead when others would be done with
+all that waits before it had run half of that: a much slower shard must not get the last piece.
+Within a model the order is that of fairness.py; models take turns, a grant each.
+
+Where nothing waits and shards are parked, pieces on an overdue shard are leased a second time,
+inside the budget of hedging.py.
+"""
+
+import itertools
+from collections.abc import MutableMapping
+from typing import Final
+
+from services.common.models.key import ModelKey
+from services.scheduler.descriptors import Grant, Piece
+from services.scheduler.fairness import FairQueue
+from services.scheduler.fleet import Fleet
+from services.scheduler.hedging import LOOK_EVERY_S, HedgeBudget, overdue_at
+from services.scheduler.lane import Lane, Member
+from services.scheduler.leases import Lease, Leases
+
+MIN_GRANT_IMAGES: Final = 6
+"""Below it a batch is mostly fixed cost (a/c is 4 for the base workload)."""
+PARK_BELOW: Final = 0.3
+"""A shard whose share is less than this much of the least grant is parked."""
+OVERFILL: Final = 1.15
+"""A grant is so many times the share: more will have arrived before it is run, and fuller
+batches cost less an image."""
+RESERVE: Final = 1.3
+"""A piece is taken to be in time when so many times the predicted time is left."""
+LEASE_FACTOR: Final = 8.0
+LEASE_MIN_S: Final = 0.25
+LEASE_MAX_S: Final = 10.0
+"""A lease expires so many predicted durations after the predicted end, within these limits."""
+LOOK_AGAIN_S: Final = 0.002
+"""How soon a parked shard is looked at again while pieces wait."""
+
+
+class Granting:
+    """Turns credits and waiting pieces into leases. Not thread-safe."""
+
+    def __init__(
+        self,
+        epoch: str,
+        fleet: Fleet,
+        queues: MutableMapping[ModelKey, FairQueue],
+        leases: Leases,
+        budget: HedgeBudget,
+    ) -> None:
+        """`queues` holds none that is empty; it is changed here and by the core."""
+        self._epoch = epoch
+        self._fleet = fleet
+        self._queues = queues
+        self._leases = leases
+        self._grant_ids = itertools.count(1)
+        self._budget = budget
+        self._next_look = 0.0
+
+    def assign(self, now: float) -> list[Grant]:
+        """Return the grants that credits and waiting pieces allow, leased from now on."""
+        grants: list[Grant] = []
+        progress = True
+        self._fleet.settle(now)
+        while progress and self._fleet.credits and self._queues:
+            progress = False
+            for model in list(self._queues):
+                if (grant := self._next_grant(model, now)) is not None:
+                    grants.append(grant)
+                    progress = True
+                    self._others_first(model)
+        if self._fleet.credits and now >= self._next_look:
+            self._next_look = now + LOOK_EVERY_S
+            for lease in self._leases.overdue(now):
+                grants.extend(self._hedge(lease, now))
+        return grants
+
+    def wake_at(self, now: float) -> float | None:
+        """When `assign` has something to look at though no message came; None: not before one."""
+        if not self._fleet.credits:
+            return None
+        if self._queues:
+            return now + LOOK_AGAIN_S
+        overdue = self._leases.next_overdue
+        return None if overdue is None else max(overdue, self._next_look)
+
+    def _others_first(self, model: ModelKey) -> None:
+        if (queue := self._queues.pop(model, None)) is not None:
+            self._queues[model] = queue
+
+    def _next_grant(self, model: ModelKey, now: float) -> Grant | None:
+        queue, lane = self._queues[model], self._fleet.lane(model)
+        passed_over: list[Member] = []
+        grant = None
+        while lane is not None and queue and grant is None:
+            least = min(MIN_GRANT_IMAGES, queue.images)
+            member = lane.first_ready(least, now)
+            if member is None:
+                break
+            pieces = self._choose(queue, lane, member, now, must=bool(passed_over))
+            if pieces is None:
+                break
+            if pieces:
+                grant = self._lease(model, lane, member, pieces, now, hedge=False)
+            else:  # all that waits avoids this shard
+                lane.set_ready(member, ready=False)
+                passed_over.append(member)
+        for member in passed_over:
+            if lane is not None:
+                lane.set_ready(member, ready=True)
+        if not queue:
+            del self._queues[model]
+        return grant
+
+    def _choose(
+        self, queue: FairQueue, lane: Lane, member: Member, now: float, *, must: bool
+    ) -> list[Piece] | None:
+        """Take pieces for a member off the queue; None when it is better parked.
+
+        `must`: it is not parked for the sake of better shards, which the pieces avoid.
+        """
+        least = min(MIN_GRANT_IMAGES, queue.images)
+        share = lane.share(member, queue.images)
+        target = max(OVERFILL * share, least)
+        portion = _in_time(queue, lane.terms(member), target, least, now)
+        if portion is None or share < PARK_BELOW * least:
+            if not must and not lane.is_first(member, least):
+                return None
+            portion = portion or (target, now)
+        target, due = portion
+        shard = member.clock.shard
+
+        def fits(piece: Piece) -> bool:
+            avoided = piece.avoid and shard in piece.avoid
+            return not avoided or not self._others_at_work(piece, lane)
+
+        return queue.take(target, member.serving.max_batch, fits, due)
+
+    def _others_at_work(self, piece: Piece, lane: Lane) -> bool:
+        """Another shard is likely to take the piece soon.
+
+        Otherwise a shard that could not be reached once is better than waiting for ever: it may
+        be back.
+        """
+        return any(
+            shard not in piece.avoid and self._fleet.shards[shard].at_work for shard in lane.members
+        )
+
+    def _hedge(self, lease: Lease, now: float) -> list[Grant]:
+        model = lease.grant.model
+        lane = self._fleet.lane(model)
+        pieces = [p for p in lease.open.values() if len(p.grants) == 1 and p.deadline > now]
+        images = sum(piece.images for piece in pieces)
+        if lane is None or not pieces or model in self._queues or not self._budget.covers(images):
+            return []
+        member = lane.first_ready(images, now)
+        if (
+            member is None
+            or images > member.serving.max_batch
+            or any(member.clock.shard in piece.avoid for piece in pieces)
+            or member.clock.shard == lease.grant.shard
+        ):
+            return []
+        lease.overdue_at = float("inf")
+        return [self._lease(model, lane, member, pieces, now, hedge=True)]
+
+    def _lease(
+        self,
+        model: ModelKey,
+        lane: Lane,
+        member: Member,
+        pieces: list[Piece],
+        now: float,
+        *,
+        hedge: bool,
+    ) -> Grant:
+        name = member.clock.shard
+        images = sum([piece.images for piece in pieces])
+        finish = member.clock.free_at(now) + member.costs.cost.seconds(images)
+        patience = min(max(LEASE_FACTOR * (finish - now), LEASE_MIN_S), LEASE_MAX_S)
+        grant = Grant(
+            grant_id=f"{self._epoch}-{next(self._grant_ids)}",
+            shard=name,
+            model=model,
+            pieces=tuple([piece.key for piece in pieces]),
+            images=images,
+            expires=finish + patience,
+            finish=finish,
+            parked_s=now - self._fleet.shards[name].credits[0],
+            hedge=hedge,
+            best=lane.soonest(images, now),
+        )
+        self._leases.grant(grant, pieces, overdue_at(now, finish))
+        self._fleet.granted(name, grant, now)
+        if hedge:
+            self._budget.spend(images)
+        else:
+            self._budget.earn(images)
+        return grant
+
+
+def _in_time(
+    queue: FairQueue, terms: tuple[float, float], target: float, least: float, now: float
+) -> tuple[float, float] | None:
+    """Return how many images a shard is to take, and the earliest deadline that it can meet.
+
+    The first piece decides, with a smaller batch where that lets it be in time. What this shard
+    can't finish in time at all is left to faster ones, and it gets later pieces; None when
+    there are none that it could finish.
+    """
+    start, c = terms
+
+    def met(images: float) -> float:
+        return now + RESERVE * (start - now + c * images)
+
+    first = queue.first_deadline()
+    if first >= met(target):
+        return target, now
+    room = ((first - now) / RESERVE - (start - now)) / c
+    if room >= max(target / 2, least):
+        return room, now
+    for images in (target, max(target / 2, least)):
+        if queue.any_due(met(images)):
+            return images, met(images)
+    return None

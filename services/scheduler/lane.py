@@ -1,0 +1,207 @@
+"""The shards that serve one model, as columns: when each could begin, what an image costs.
+
+Everything that a decision looks at for all shards at once is a numpy array; what a message
+changes is one element. With 512 shards the level would cost more than the rest of a grant, so it
+is kept: granting exactly a shard's share moves queue and absorption by the same number of images
+and leaves the level where it is. What does not cancel out is the `balance`; it moves the level
+by balance / slope, and once that is more than TOLERANCE_S, or the level is REFRESH_S old, the
+level is computed anew.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from services.common.scheduling.costs import CostModel
+from services.scheduler.descriptors import Candidate, Serving
+from services.scheduler.waterfill import Floats, Level, absorbed, level
+
+TOLERANCE_S: Final = 0.0005
+REFRESH_S: Final = 0.001
+SHOWN: Final = 3
+"""Candidates that a grant names."""
+
+FEW: Final = 8
+"""Up to so many ready members are compared one by one."""
+NOWHERE: Final = np.empty(0)
+
+
+@dataclass(slots=True, eq=False)
+class Clock:
+    """What is known of one shard's device, whichever model it runs; seconds on one clock."""
+
+    shard: str
+    end: float
+    """Predicted end of all that was granted to it."""
+    started: float
+    """When the batch on the device began."""
+    busy: bool = False
+    flight: float = 0.0
+    """Seconds from a grant until its tensors have reached the shard."""
+
+    def free_at(self, now: float) -> float:
+        """When it can begin something that is granted now.
+
+        Past its predicted end a batch has as much to go as it is late, up to half of the time
+        that it has run: noise of a millisecond stays a millisecond, and a shard that hangs
+        looks the worse the longer it does.
+        """
+        left = self.end - now
+        if left < 0:
+            left = min(-left, (now - self.started) / 2) if self.busy else 0.0
+        return now + max(left, self.flight)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One shard as a server of one model."""
+
+    clock: Clock
+    serving: Serving
+    costs: CostModel
+    position: int = -1
+
+
+class Lane:
+    """All members for one model. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self._order: list[Member] = []
+        self._ready: dict[str, Member] = {}
+        self._stale = True
+        self._a = self._c = self._limit = NOWHERE
+        self._end = self._began = self._busy = self._flight = self._start = NOWHERE
+        self._start_time = 0.0
+        self._level: Level | None = None
+        self._queued = 0
+        self._absorbed = 0.0
+        """Change of what the members absorb up to the level since it was computed."""
+
+    def add(self, member: Member, *, ready: bool) -> None:
+        """Add a shard that serves the model now, and may have a credit."""
+        self.members[member.clock.shard] = member
+        self.set_ready(member, ready)
+        self._stale = True
+
+    def remove(self, shard: str) -> None:
+        """Take out a shard that no longer serves the model."""
+        del self.members[shard]
+        self._ready.pop(shard, None)
+        self._stale = True
+
+    # What changes at one member.
+
+    def moved(self, member: Member, now: float) -> None:
+        """The member's clock or costs are no longer what they were."""
+        if self._stale:
+            return
+        at, clock, cost = member.position, member.clock, member.costs.cost
+        start = clock.free_at(now) + cost.a
+        if self._level is not None:
+            limit = member.serving.max_batch
+            self._absorbed -= self._absorbs(at)
+            self._absorbed += absorbed(
+                self._level.at, start, cost.c, limit, cost.seconds(limit) / limit
+            )
+        self._start[at], self._a[at], self._c[at] = start, cost.a, cost.c
+        self._end[at], self._began[at] = clock.end, clock.started
+        self._busy[at], self._flight[at] = clock.busy, clock.flight
+
+    def set_ready(self, member: Member, ready: bool) -> None:
+        """The member has a credit, or has none any more."""
+        if ready:
+            self._ready[member.clock.shard] = member
+        else:
+            self._ready.pop(member.clock.shard, None)
+
+    # What is asked of all.
+
+    def filled_at(self, images: int, now: float) -> float:
+        """Return when all members together will have run so many images: their level."""
+        self._refresh(now)
+        return self._level_at(images)
+
+    def terms(self, member: Member) -> tuple[float, float]:
+        """Return when the member could begin to run images, and seconds an image."""
+        return self._start.item(member.position), self._c.item(member.position)
+
+    def first_ready(self, images: int, now: float) -> Member | None:
+        """The member with a credit that would finish so many images first."""
+        self._refresh(now)
+        if not self._ready:
+            return None
+        finish = self._start + self._c * images
+        if len(self._ready) <= FEW:
+            return min(self._ready.values(), key=lambda member: finish.item(member.position))
+        places = [member.position for member in self._ready.values()]
+        return self._order[places[int(finish[places].argmin())]]
+
+    def is_first(self, member: Member, images: int) -> bool:
+        """No member, with a credit or without, would finish so many images before this one."""
+        finish = self._start + self._c * images
+        return bool(finish[member.position] <= finish.min())
+
+    def share(self, member: Member, queued: int) -> float:
+        """Images that the member takes when all together absorb the queue; not rounded."""
+        at = member.position
+        images = (self._level_at(queued) - self._start.item(at)) / self._c.item(at)
+        return min(max(images, 0.0), member.serving.max_batch)
+
+    def soonest(self, images: int, now: float) -> tuple[Candidate, ...]:
+        """The members that would finish so many images first, at most SHOWN, best first."""
+        finish = self._start + self._c * images
+        found = []
+        for _ in range(min(SHOWN, len(finish))):  # for so few cheaper than a partition
+            at = int(finish.argmin())
+            found.append(Candidate(self._order[at].clock.shard, finish.item(at) - now))
+            finish[at] = np.inf
+        return tuple(found)
+
+    def _level_at(self, queued: int) -> float:
+        found = self._level
+        if found is not None:
+            balance = queued - self._queued - self._absorbed
+            if abs(balance) <= found.slope * TOLERANCE_S:
+                return found.at + balance / found.slope
+        full = self._a / self._limit + self._c
+        self._level = found = level(self._start, self._c, self._limit, full, queued)
+        self._queued, self._absorbed = queued, 0.0
+        return found.at
+
+    def _absorbs(self, at: int) -> float:
+        """Images that the member at that place takes up to the level."""
+        assert self._level is not None
+        a, c, limit = self._a.item(at), self._c.item(at), self._limit.item(at)
+        return absorbed(self._level.at, self._start.item(at), c, limit, a / limit + c)
+
+    def _refresh(self, now: float) -> None:
+        """Bring the columns up to date: idle and overdue shards move with the time."""
+        if self._stale:
+            self._rebuild()
+        elif now - self._start_time <= REFRESH_S:
+            return
+        late = now - self._end
+        left = np.where(late > 0, np.minimum(late, (now - self._began) / 2) * self._busy, -late)
+        self._start = np.maximum(left, self._flight) + (now + self._a)
+        self._start_time = now
+        self._level = None
+
+    def _rebuild(self) -> None:
+        self._order = members = list(self.members.values())
+        for at, member in enumerate(members):
+            member.position = at
+        self._a = _column(member.costs.cost.a for member in members)
+        self._c = _column(member.costs.cost.c for member in members)
+        self._limit = _column(member.serving.max_batch for member in members)
+        self._end = _column(member.clock.end for member in members)
+        self._began = _column(member.clock.started for member in members)
+        self._busy = _column(member.clock.busy for member in members)
+        self._flight = _column(member.clock.flight for member in members)
+        self._stale = False
+
+
+def _column(values: Iterable[float]) -> Floats:
+    return np.fromiter(values, dtype=np.float64)

@@ -1,0 +1,55 @@
+"""Water-filling: up to which moment must all shards work, so that the queue is absorbed?
+
+Shard j is free at `start[j]` (its predicted end plus the fixed cost of a batch). From then on it
+takes `c[j]` seconds an image up to a full batch of `limit[j]` images, and `full[j]` seconds an
+image (a/limit + c) in the full batches that follow. The level is the moment L with
+
+    sum over j of absorbed(L, start[j], c[j], limit[j], full[j])  =  queued
+
+Filled to L, all shards end together, which no other split of the queue ends before; and a shard
+that would only begin after L gets nothing: the others are done by then.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Level(NamedTuple):
+    """The level, and how it reacts."""
+
+    at: float
+    """Seconds on the clock of `start`."""
+    slope: float
+    """Images that all shards absorb a second around the level."""
+
+
+def level(start: Floats, c: Floats, limit: Floats, full: Floats, queued: float) -> Level:
+    """Return the level for `queued` images (more than 0).
+
+    `start` (seconds), `c` (seconds an image, above 0), `limit` (images, above 0) and `full`
+    (seconds an image, no less than `c`) have the same shape (n,), n above 0. O(n log n), in
+    numpy.
+    """
+    # Absorbed images are a piecewise linear function of the level: each shard bends it twice.
+    bends = np.concatenate((start, start + c * limit))
+    first = 1 / c
+    order = bends.argsort(kind="stable")
+    slopes = np.concatenate((first, 1 / full - first))[order].cumsum()
+    bends = bends[order]
+    absorbed = np.zeros(len(bends))
+    (slopes[:-1] * np.diff(bends)).cumsum(out=absorbed[1:])
+    index = int(absorbed.searchsorted(queued)) - 1
+    slope = slopes.item(index)
+    return Level(bends.item(index) + (queued - absorbed.item(index)) / slope, slope)
+
+
+def absorbed(at: float, start: float, c: float, limit: float, full: float) -> float:
+    """Return how many images one shard takes up to a moment."""
+    images = (at - start) / c
+    if images <= 0:
+        return 0.0
+    return images if images <= limit else limit + (images - limit) * c / full

@@ -1,0 +1,27 @@
+"""Runs a benchmark as a user does, in its shortest form."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 280.0
+
+
+def figures(name: str, folder: Path, **environment: str) -> dict[str, Any]:
+    """Return the JSON that `python -m benchmarks.NAME --seconds 1` writes; fails when it does."""
+    file = folder / f"{name}.json"
+    run = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--seconds", "1", "--json", str(file)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    written: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return written

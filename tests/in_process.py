@@ -1,0 +1,104 @@
+"""Shards inside the test's own process: all of them is real but the model's engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import grpc
+
+from facet.inference.v1 import inference_pb2_grpc
+from services.common.models.repository import ModelRepository
+from services.common.registry import Instance
+from services.common.rpc.channel import server_options
+from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
+from services.inference.device import Device
+from services.inference.host import ModelHost
+from services.inference.servicer import InferenceServicer
+from services.inference.shard import Shard
+from tests.fakes import MemoryRegistry, NumpyEngine
+from tests.inference.models import MODEL, engine_of, load
+from tests.servers import RunningServer
+
+
+class RunningShard:
+    """One shard that serves and follows the leading scheduler."""
+
+    def __init__(self, repository: ModelRepository, registry: MemoryRegistry, name: str) -> None:
+        self.name = name
+        self.host = ModelHost(repository, partial(load, repository), 2, self._models_changed)
+        self.device = Device(self.host.find)
+        self.shard: Shard | None = None
+        self.draining = asyncio.Event()
+        self._registry = registry
+        self._servicer: InferenceServicer | None = None
+        self._server: RunningServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def engine(self) -> NumpyEngine:
+        """The engine of the model that the tests use."""
+        return engine_of(self.host.find(MODEL))
+
+    @property
+    def instance(self) -> Instance:
+        """As the registry names it."""
+        assert self._server is not None
+        return self._server.instance("inference", self.name)
+
+    async def start(self) -> None:
+        """Load, serve, ask for work and register."""
+        await self.host.refresh()
+        server = grpc.aio.server(options=server_options(-1))
+        self._server = RunningServer(server, server.add_insecure_port("127.0.0.1:0"))
+        self.shard = Shard(self.instance, self.host, self.device)
+        self._servicer = InferenceServicer(self.shard, self.host, self.device.load, self.draining)
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._servicer, server)
+        await server.start()
+        self._tasks = [
+            asyncio.create_task(work)
+            for work in (
+                self.device.run(),
+                self.shard.expire_grants(),
+                self.host.follow(),
+                follow_leader(self._registry, SCHEDULER_ROLE, self.shard.session),
+            )
+        ]
+        self._registry.enter(self.instance)
+
+    async def drain(self) -> None:
+        """Stop in order, as after SIGTERM."""
+        assert self.shard is not None
+        self._registry.remove(self.instance)
+        await self.shard.drain()
+        self.draining.set()
+
+    async def die(self) -> None:
+        """End at once, as after SIGKILL; the registry finds out. Idempotent."""
+        assert self._server is not None
+        self.engine.open.set()
+        for task in self._tasks:
+            task.cancel()
+        await self._server.die()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._registry.remove(self.instance)
+        self.device.close()
+        self.host.close()
+
+    def _models_changed(self) -> None:
+        if self.shard is not None and self._servicer is not None:
+            self.shard.models_changed()
+            self._servicer.models_changed()
+
+
+@asynccontextmanager
+async def running_shard(
+    repository: ModelRepository, registry: MemoryRegistry, name: str = "s"
+) -> AsyncIterator[RunningShard]:
+    """A shard for the time of the block."""
+    running = RunningShard(repository, registry, name)
+    await running.start()
+    try:
+        yield running
+    finally:
+        await running.die()

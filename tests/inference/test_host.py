@@ -1,0 +1,139 @@
+"""A host keeps in step with the repository and says what it refused."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import ModelNotFoundError, ModelRefusedError
+from services.common.models.key import ModelKey
+from services.common.models.repository import ModelRepository
+from services.inference.host import LoadedModel, ModelHost, warm_sizes
+from tests.inference.models import load, pictures, repository_in, scores_of
+from tests.models.contents import write_content
+
+CATS, DOGS = ModelKey("cats", 1), ModelKey("dogs", 1)
+
+
+class Watched:
+    """A host on a repository, and what it told."""
+
+    def __init__(self, repository: ModelRepository, keep_versions: int = 2) -> None:
+        self.repository = repository
+        self.refuse: set[ModelKey] = set()
+        self.refusal: Exception = ModelRefusedError("it bites")
+        self.loads: list[ModelKey] = []
+        self.changes = 0
+        self.host = ModelHost(repository, self._load, keep_versions, self._changed)
+
+    @property
+    def keys(self) -> list[str]:
+        """What is loaded."""
+        models = (descriptor.model for descriptor in self.host.descriptors)
+        return [str(ModelKey.from_message(model)) for model in models]
+
+    def _load(self, key: ModelKey) -> LoadedModel:
+        self.loads.append(key)
+        if key in self.refuse:
+            raise self.refusal
+        return load(self.repository, key)
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+
+async def test_every_model_is_loaded(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats", "dogs"))
+    await watched.host.refresh()
+    assert watched.keys == ["cats:1", "dogs:1"]
+    assert watched.host.find(CATS).key == CATS
+    with pytest.raises(ModelNotFoundError):
+        watched.host.find(ModelKey("cats", 2))
+    assert watched.changes == 2
+    watched.host.close()
+
+
+async def test_nothing_is_loaded_twice(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats"))
+    for _ in range(3):
+        await watched.host.refresh()
+    watched.repository.publish("dogs", write_content)
+    await watched.host.refresh()
+    assert watched.loads == [CATS, DOGS]
+    watched.host.close()
+
+
+async def test_only_the_newest_versions_stay(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats"), keep_versions=2)
+    await watched.host.refresh()
+    for _ in range(3):
+        watched.repository.publish("cats", write_content)
+        await watched.host.refresh()
+    assert watched.keys == ["cats:3", "cats:4"]
+    watched.host.close()
+
+
+async def test_a_removed_model_is_unloaded_but_a_batch_may_hold_it(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats", "dogs"))
+    await watched.host.refresh()
+    held = watched.host.find(DOGS)
+    watched.repository.remove("dogs", 1)
+    await watched.host.refresh()
+    assert watched.keys == ["cats:1"]
+    assert (held.version.engine.run(pictures(3)) == scores_of(3)).all()
+    watched.host.close()
+
+
+async def test_a_refused_version_is_told_and_harms_nothing(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats", "dogs"))
+    watched.refuse = {DOGS}
+    await watched.host.refresh()
+    assert watched.keys == ["cats:1"]
+    assert dict(watched.host.refused) == {DOGS: "it bites"}
+    await watched.host.refresh()
+    assert watched.loads.count(DOGS) == 1
+    watched.refuse = set()
+    watched.repository.publish("dogs", write_content)
+    await watched.host.refresh()
+    assert watched.keys == ["cats:1", "dogs:1", "dogs:2"]
+    assert not watched.host.refused
+    watched.host.close()
+
+
+async def test_whatever_is_wrong_with_a_version_the_others_are_served(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats", "dogs"))
+    watched.refuse, watched.refusal = {CATS}, ZeroDivisionError()
+    await watched.host.refresh()
+    assert watched.keys == ["dogs:1"]
+    assert dict(watched.host.refused) == {CATS: "ZeroDivisionError()"}
+    watched.host.close()
+
+
+async def test_a_refused_version_that_is_removed_is_forgotten(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats", "dogs"))
+    watched.refuse = {DOGS}
+    await watched.host.refresh()
+    changes = watched.changes
+    watched.repository.remove("dogs", 1)
+    await watched.host.refresh()
+    assert not watched.host.refused
+    assert watched.changes > changes
+    watched.host.close()
+
+
+async def test_an_altered_file_is_refused(tmp_path: Path) -> None:
+    repository = repository_in(tmp_path, "cats")
+    (repository.root / "cats" / "1" / "manifest.json").write_text("{}")
+    host = ModelHost(repository, partial(load, repository), 2, lambda: None)
+    await host.refresh()
+    assert not host.descriptors
+    assert CATS in host.refused
+    host.close()
+
+
+@pytest.mark.parametrize(
+    ("largest", "sizes"),
+    [(1, [1]), (2, [1, 2]), (7, [1, 2, 4, 7]), (8, [1, 2, 4, 8]), (33, [1, 2, 4, 8, 16, 32, 33])],
+)
+def test_powers_of_two_and_the_largest_batch_are_warmed(largest: int, sizes: list[int]) -> None:
+    assert warm_sizes(largest) == sizes

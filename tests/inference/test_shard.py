@@ -1,0 +1,345 @@
+"""A shard between a real scheduler and dispatchers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from facet.inference.v1 import inference_pb2, inference_pb2_grpc
+from facet.scheduler.v1 import scheduler_pb2
+from services.common.deadline import Deadline
+from services.common.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    LinkLostError,
+    ModelNotFoundError,
+    UnavailableError,
+)
+from services.common.models.key import ModelKey
+from services.common.models.repository import ModelRepository
+from services.common.rpc.channel import open_channel
+from services.common.rpc.leader import SCHEDULER_ROLE
+from services.common.rpc.links import Link
+from services.common.tensors import to_array
+from services.inference.shard import GRANTS_IN_HAND
+from tests.fakes import MemoryRegistry
+from tests.in_process import RunningShard, running_shard
+from tests.inference.models import MAX_BATCH, MODEL, pictures, repository_in, scores_of
+from tests.leaks import no_task_left  # noqa: F401
+from tests.models.contents import write_content
+from tests.scheduler.helpers import DispatcherStream, Scheduler, dispatcher, scheduler
+from tests.waiting import PATIENCE_S, until
+
+pytestmark = pytest.mark.usefixtures("no_task_left")
+
+ShardCalls = Link[inference_pb2.InferRequest, inference_pb2.InferResponse]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    """A repository with the model."""
+    return repository_in(tmp_path)
+
+
+@asynccontextmanager
+async def calls_to(shard: RunningShard) -> AsyncIterator[ShardCalls]:
+    """A link to a shard, as dispatchers have it."""
+
+    def open_stream(channel: grpc.aio.Channel, requests: Any) -> Any:
+        return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)
+
+    link: ShardCalls = Link(shard.instance.address, open_stream, lambda: None)
+    running = asyncio.create_task(link.run())
+    try:
+        await until(lambda: link.up)
+        yield link
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def leading(registry: MemoryRegistry) -> AsyncIterator[Scheduler]:
+    """A scheduler that leads."""
+    async with scheduler() as running:
+        registry.appoint(SCHEDULER_ROLE, running.address)
+        yield running
+
+
+@asynccontextmanager
+async def trio(
+    repository: ModelRepository,
+) -> AsyncIterator[tuple[Scheduler, DispatcherStream, RunningShard, ShardCalls]]:
+    """A scheduler, a dispatcher, a shard and the dispatcher's link to it."""
+    registry = MemoryRegistry()
+    async with (
+        leading(registry) as running,
+        dispatcher(running.address) as d,
+        running_shard(repository, registry) as shard,
+        calls_to(shard) as link,
+    ):
+        yield running, d, shard, link
+
+
+def request(
+    *pieces: tuple[int, ...],
+    grant: str = "unknown",
+    parts: int = 1,
+    model: ModelKey = MODEL,
+    timeout_ms: int = 60_000,
+) -> inference_pb2.InferRequest:
+    """A part; each piece is the values of its pictures."""
+    return inference_pb2.InferRequest(
+        timeout_ms=timeout_ms,
+        grant_id=grant,
+        grant_parts=parts,
+        model=model.to_message(),
+        pieces=[
+            inference_pb2.Piece(
+                piece_id=number, images=len(values), pixels=[pictures(*values).tobytes()]
+            )
+            for number, values in enumerate(pieces, 1)
+        ],
+    )
+
+
+def announcement(*numbers: int, images: int = 1) -> scheduler_pb2.DispatchRequest:
+    """Pieces for the model."""
+    return scheduler_pb2.DispatchRequest(
+        enqueue=[
+            scheduler_pb2.PieceDescriptor(
+                piece_id=number, model=MODEL.to_message(), images=images, timeout_ms=60_000
+            )
+            for number in numbers
+        ]
+    )
+
+
+async def call(link: ShardCalls, message: inference_pb2.InferRequest) -> list[list[float]]:
+    """The first score of each picture, piece by piece."""
+    response = await link.call(message, Deadline.after(PATIENCE_S))
+    return [to_array(output.scores)[:, 0].tolist() for output in response.outputs]
+
+
+def first_scores(*values: int) -> list[float]:
+    """What `call` returns for a piece."""
+    scores: list[float] = scores_of(*values)[:, 0].tolist()
+    return scores
+
+
+async def test_a_shard_asks_for_work_and_does_it_again_and_again(
+    repository: ModelRepository,
+) -> None:
+    async with trio(repository) as (running, d, shard, link):
+        for number in range(1, 6):
+            d.say(announcement(number))
+            (lease,) = (await d.hear()).leases
+            assert (lease.shard, lease.address) == ("s", shard.instance.address)
+            message = request((number,), grant=lease.grant_id, parts=lease.grant_parts)
+            assert await call(link, message) == [first_scores(number)]
+            d.say(scheduler_pb2.DispatchRequest(completed=[number]))
+        await until(lambda: running.book.empty)
+        await until(lambda: running.book.outstanding_images("s") == 0)
+        assert shard.device.load.outstanding_images == 0
+        assert shard.device.load.completed_batches == 5
+
+
+async def test_a_shard_takes_no_more_grants_than_it_can_keep_busy_with(
+    repository: ModelRepository,
+) -> None:
+    async with trio(repository) as (running, d, shard, link):
+        shard.engine.open.clear()
+        d.say(announcement(*range(1, 100), images=MAX_BATCH))
+        leases = list((await d.hear()).leases)
+        while len(leases) < GRANTS_IN_HAND:
+            leases += (await d.hear()).leases
+        assert running.book.outstanding_images("s") == GRANTS_IN_HAND * MAX_BATCH
+        batch = request((1,) * MAX_BATCH, grant=leases[0].grant_id)
+        pending = asyncio.create_task(call(link, batch))
+        await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
+        assert running.book.outstanding_images("s") == GRANTS_IN_HAND * MAX_BATCH
+        shard.engine.open.set()
+        await pending
+        (third,) = (await d.hear()).leases
+        assert third.grant_id not in {lease.grant_id for lease in leases}
+
+
+async def test_the_parts_of_two_dispatchers_run_together(repository: ModelRepository) -> None:
+    registry = MemoryRegistry()
+    async with (
+        leading(registry) as running,
+        dispatcher(running.address, "d") as d,
+        dispatcher(running.address, "e") as e,
+    ):
+        for stream in (d, e):
+            stream.say(announcement(1))
+        await until(lambda: running.book.queued_images == 2)
+        async with running_shard(repository, registry) as shard, calls_to(shard) as link:
+            (lease,) = (await d.hear()).leases
+            one, two = request((1,), parts=2), request((2,), parts=2)
+            one.grant_id = two.grant_id = lease.grant_id
+            answers = await asyncio.gather(call(link, one), call(link, two))
+            assert list(answers) == [[first_scores(1)], [first_scores(2)]]
+            assert shard.engine.batches == [2]
+
+
+async def test_a_part_does_not_wait_for_ever_for_the_others(repository: ModelRepository) -> None:
+    async with trio(repository) as (running, d, shard, link):
+        assert await call(link, request((1,), grant="g", parts=2)) == [first_scores(1)]
+        assert await call(link, request((2,), grant="g", parts=2)) == [first_scores(2)]
+        assert shard.engine.batches == [1, 1]
+        # A grant of which no part comes is given back too.
+        d.say(announcement(1))
+        await d.hear()
+        await until(lambda: running.book.outstanding_images("s") == 1)
+        await until(lambda: running.book.outstanding_images("s") == 0)
+
+
+async def test_errors_go_to_the_part_that_they_belong_to(repository: ModelRepository) -> None:
+    async with trio(repository) as (_, _, _, link):
+        short = request((1,), grant="g", parts=3)
+        short.pieces[0].images = 2
+        outcomes = await asyncio.gather(
+            call(link, short),
+            call(link, request((1,), grant="g", parts=3, timeout_ms=0)),
+            call(link, request((1,), grant="g", parts=3)),
+            call(link, request((1,), grant="h", model=ModelKey("sums", 9))),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[0], InvalidRequestError)
+        assert isinstance(outcomes[1], DeadlineExceededError)
+        assert outcomes[2] == [first_scores(1)]
+        assert isinstance(outcomes[3], ModelNotFoundError)
+
+
+async def test_a_caller_that_goes_leaves_nothing_behind(repository: ModelRepository) -> None:
+    async with trio(repository) as (_, _, shard, _):
+        async with calls_to(shard) as going:
+            pending = asyncio.create_task(call(going, request((1,), grant="g", parts=2)))
+            await until(lambda: shard.device.load.outstanding_images == 1)
+        with pytest.raises(LinkLostError):
+            await pending
+        await until(lambda: shard.device.load.outstanding_images == 0)
+
+
+async def test_draining_finishes_what_is_in_hand(repository: ModelRepository) -> None:
+    async with trio(repository) as (running, d, shard, link):
+        shard.engine.open.clear()
+        d.say(announcement(1))
+        (lease,) = (await d.hear()).leases
+        pending = asyncio.create_task(call(link, request((1,), grant=lease.grant_id)))
+        await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
+        draining = asyncio.create_task(shard.drain())
+        assert not (await asyncio.wait({draining}, timeout=0.05))[0]
+        shard.engine.open.set()
+        assert await pending == [first_scores(1)]
+        await asyncio.wait_for(draining, PATIENCE_S)
+        await until(lambda: not link.up)
+        await until(lambda: running.book.outstanding_images("s") == 0)
+        d.say(announcement(2))
+        await until(lambda: running.book.queued_images == 1)
+
+
+async def test_draining_does_not_wait_for_parts_that_never_come(
+    repository: ModelRepository,
+) -> None:
+    async with trio(repository) as (running, d, shard, _):
+        d.say(announcement(1))
+        await d.hear()
+        await until(lambda: running.book.outstanding_images("s") == 1)
+        await asyncio.wait_for(shard.drain(), PATIENCE_S)
+
+
+async def test_an_idle_shard_drains_at_once_and_takes_no_more(
+    repository: ModelRepository,
+) -> None:
+    registry = MemoryRegistry()
+    async with running_shard(repository, registry) as shard:
+        await shard.drain()
+        async with leading(registry) as running, dispatcher(running.address) as d:
+            d.say(announcement(1))
+            await until(lambda: running.book.queued_images == 1)
+            async with running_shard(repository, registry, "other"):
+                (lease,) = (await d.hear()).leases
+            assert lease.shard == "other"
+
+
+async def test_a_shard_outlives_its_scheduler(repository: ModelRepository) -> None:
+    registry = MemoryRegistry()
+    async with running_shard(repository, registry) as shard, calls_to(shard) as link:
+        shard.engine.open.clear()
+        async with leading(registry) as old, dispatcher(old.address) as d:
+            d.say(announcement(1))
+            (lease,) = (await d.hear()).leases
+            pending = asyncio.create_task(call(link, request((1,), grant=lease.grant_id)))
+            await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
+        async with leading(registry) as new, dispatcher(new.address) as d:
+            d.say(announcement(7))
+            (lease,) = (await d.hear()).leases
+            shard.engine.open.set()
+            assert await pending == [first_scores(1)]
+            assert await call(link, request((7,), grant=lease.grant_id)) == [first_scores(7)]
+            await until(lambda: new.book.outstanding_images("s") == 0)
+
+
+async def test_a_new_version_is_offered_to_the_scheduler_and_to_watchers(
+    repository: ModelRepository,
+) -> None:
+    async with trio(repository) as (_, d, shard, link):
+        async with open_channel(shard.instance.address) as channel:
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            watch = stub.WatchShard(inference_pb2.WatchShardRequest())
+            first = await watch.read()
+            assert first.models_included
+            assert [model.model.version for model in first.models] == [1]
+            assert first.models[0].max_batch == MAX_BATCH
+            repository.publish(MODEL.name, write_content)
+            async with asyncio.timeout(PATIENCE_S):
+                while not (report := await watch.read()).models_included:
+                    pass
+            assert [model.model.version for model in report.models] == [1, 2]
+            assert report.sequence > first.sequence
+            watch.cancel()
+        newer = announcement(1)
+        newer.enqueue[0].model.version = 2
+        d.say(newer)
+        (lease,) = (await d.hear()).leases
+        message = request((3,), grant=lease.grant_id, model=ModelKey(MODEL.name, 2))
+        assert await call(link, message) == [first_scores(3)]
+
+
+async def test_watchers_see_the_load_until_the_shard_drains(repository: ModelRepository) -> None:
+    async with (
+        trio(repository) as (_, _, shard, link),
+        open_channel(shard.instance.address) as channel,
+    ):
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        watch = stub.WatchShard(inference_pb2.WatchShardRequest())
+        assert (await watch.read()).load.outstanding_images == 0
+        shard.engine.open.clear()
+        pending = asyncio.create_task(call(link, request((1, 2, 3))))
+        async with asyncio.timeout(PATIENCE_S):
+            while (report := await watch.read()).load.outstanding_images != 3:
+                assert not report.models_included
+        shard.engine.open.set()
+        await pending
+        async with asyncio.timeout(PATIENCE_S):
+            while (report := await watch.read()).load.completed_images != 3:
+                pass
+        assert report.load.completed_batches == 1
+        await shard.drain()
+        async with asyncio.timeout(PATIENCE_S):
+            while await watch.read() is not grpc.aio.EOF:
+                pass
+
+
+async def test_a_draining_shard_hands_back_what_comes_late(repository: ModelRepository) -> None:
+    async with trio(repository) as (_, _, shard, link):
+        await shard.drain()
+        await until(lambda: not link.up)
+        with pytest.raises(UnavailableError):
+            await call(link, request((1,)))
