@@ -59,10 +59,11 @@ class Monolith(recognition_pb2_grpc.RecognitionServiceServicer):
         answer: asyncio.Future[Scores] = asyncio.get_running_loop().create_future()
         self._waiting.append((self._pixels(request), answer))
         self._dispatch()
-        classified = classify(await answer, self._labels, TOP_K)
-        return recognition_pb2.RecognizeResponse(
-            results=[recognition_pb2.ImageResult(classification=each) for each in classified]
-        )
+        scores = await answer
+        response = recognition_pb2.RecognizeResponse()
+        rows = (response.results.add().classification for _ in scores)
+        classify(scores, self._labels, TOP_K, rows)
+        return response
 
     def _pixels(self, request: recognition_pb2.RecognizeRequest) -> Pixels:
         if request.HasField("tensor"):

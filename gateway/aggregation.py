@@ -74,7 +74,7 @@ class AggregationClient:
         model: model_pb2.ModelDescriptor,
         options: Options,
         deadline: Deadline,
-    ) -> list[recognition_pb2.ImageResult]:
+    ) -> Sequence[recognition_pb2.ImageResult]:
         """Return one result for each picture of the request, in order.
 
         Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
@@ -84,9 +84,10 @@ class AggregationClient:
             if output.error is not None:
                 errors.update(dict.fromkeys(output.positions, output.error))
         if len(errors) == prepared.count:
-            results = [recognition_pb2.ImageResult() for _ in range(prepared.count)]
-        else:
-            results = await self._combine(prepared.count, outputs, model, options, deadline)
+            return [
+                recognition_pb2.ImageResult(error=to_status(e)) for _, e in sorted(errors.items())
+            ]
+        results = await self._combine(prepared.count, outputs, model, options, deadline)
         for place, error in errors.items():
             results[place].error.CopyFrom(to_status(error))
         return results
@@ -98,7 +99,7 @@ class AggregationClient:
         model: model_pb2.ModelDescriptor,
         options: Options,
         deadline: Deadline,
-    ) -> list[recognition_pb2.ImageResult]:
+    ) -> Sequence[recognition_pb2.ImageResult]:
         item = aggregation_pb2.CombineItem(
             descriptor_digest=model.digest,
             images=count,
@@ -116,7 +117,7 @@ class AggregationClient:
             raise DeadlineExceededError("the deadline passed during aggregation") from None
         if combined.error.code:
             raise from_status(combined.error)
-        return list(combined.results)
+        return combined.results
 
     async def _send(self, jobs: list[_Job]) -> Sequence[aggregation_pb2.CombinedItem]:
         deadline = max(job.deadline for job in jobs)

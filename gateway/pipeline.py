@@ -41,11 +41,11 @@ class Pipeline:
         """Recognise pictures that have the shape of the model's input already."""
         outputs = await self.dispatcher.infer(prepared, model, deadline)
         results = await self.aggregation.combine(prepared, outputs, model, options, deadline)
-        return recognition_pb2.RecognizeResponse(
-            model=model.model,
-            results=results,
-            executions=[_execution(output) for output in outputs] if options.explain else (),
-        )
+        response = recognition_pb2.RecognizeResponse(model=model.model)
+        response.results.MergeFrom(results)
+        if options.explain:
+            response.executions.extend(map(_execution, outputs))
+        return response
 
 
 def _execution(output: Output) -> recognition_pb2.Execution:

@@ -51,6 +51,11 @@ class PixelMemory:
         """What services attach by; empty when nothing is shared."""
         return self._handle
 
+    @property
+    def used_slots(self) -> int:
+        """Stretches of the arena that are in use; 0 when no request is in hand."""
+        return self._arena.used_slots if self._arena else 0
+
     def lend(self, contents: Sequence[bytes], nbytes: int) -> "Loan | None":
         """Return encoded pictures and room for their pixels (so many bytes each) to be lent.
 

@@ -15,6 +15,7 @@ from services.scheduler.pieces import PieceKey
 SHARDS: Final = 512
 LOAD: Final = 0.9
 WARM_UP_GRANTS: Final = 1000
+TRIES: Final = 5
 
 
 def grants_per_s(seconds: float, shards: int = SHARDS) -> float:
@@ -22,11 +23,16 @@ def grants_per_s(seconds: float, shards: int = SHARDS) -> float:
 
     For each grant the core takes in the request's admission, its pieces, the shard's report and
     pull and the pieces' answers; virtual devices take their true time with noise, so that
-    predictions move as in production. What the loop around the core costs counts as well.
+    predictions move as in production. What the loop around the core costs counts as well. The
+    best of TRIES measurements: what else runs on the machine only ever makes one worse.
     """
     drive = _Drive(shards)
     while drive.grants < WARM_UP_GRANTS:
         drive.step()
+    return max(_measure(drive, seconds / TRIES) for _ in range(TRIES))
+
+
+def _measure(drive: "_Drive", seconds: float) -> float:
     before, start = drive.grants, time.process_time()
     while time.process_time() - start < seconds:
         for _ in range(100):

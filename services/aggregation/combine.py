@@ -22,31 +22,29 @@ def combine_pieces(
     results = [recognition_pb2.ImageResult() for _ in range(images)]
     for piece in pieces:
         scores = _scores(piece, images, len(labels))
-        for position, classification in zip(
-            piece.positions, classify(scores, labels, top_k), strict=True
-        ):
-            results[position].classification.CopyFrom(classification)
+        rows = (results[position].classification for position in piece.positions)
+        classify(scores, labels, top_k, rows)
     return results
 
 
 def classify(
-    scores: npt.NDArray[np.float32], labels: Sequence[str], top_k: int
-) -> list[recognition_pb2.Classification]:
-    """Return the `top_k` best classes of each row of float32 [images, classes], best first.
+    scores: npt.NDArray[np.float32],
+    labels: Sequence[str],
+    top_k: int,
+    into: Iterable[recognition_pb2.Classification],
+) -> None:
+    """Write the `top_k` best classes of each row of float32 [images, classes], best first.
 
-    Equal scores keep the order of the model's outputs.
+    `into` has one empty message for each row; filling it in place saves a copy. Equal scores
+    keep the order of the model's outputs.
     """
     best = top_indices(scores, top_k)
     best_scores = np.take_along_axis(scores, best, axis=1)
-    return [
-        recognition_pb2.Classification(
-            classes=[
-                recognition_pb2.ClassScore(label=labels[index], index=index, score=score)
-                for index, score in zip(row, row_scores, strict=True)
-            ]
-        )
-        for row, row_scores in zip(best.tolist(), best_scores.tolist(), strict=True)
-    ]
+    for row, row_scores, classification in zip(
+        best.tolist(), best_scores.tolist(), into, strict=True
+    ):
+        for index, score in zip(row, row_scores, strict=True):
+            classification.classes.add(label=labels[index], index=index, score=score)
 
 
 def top_indices(scores: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.intp]:

@@ -143,7 +143,7 @@ class Scheduler:
         if piece is None or grant_id not in piece.grants:
             return
         if unreachable and (lease := self._leases.get(grant_id)) is not None:
-            piece.avoid.add(lease.grant.shard)
+            piece.avoid |= {lease.grant.shard}
         if self._leases.lose(piece, grant_id):
             self._queue(piece)
 

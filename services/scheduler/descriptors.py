@@ -1,6 +1,6 @@
 """What the scheduling core takes in and gives out: values without behaviour."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.common.models.key import ModelKey
@@ -23,9 +23,9 @@ class Piece:
     """Its place in the order of arrival, set by the core; kept when it goes back to the queue."""
     queued: bool = False
     """Set by the queue."""
-    grants: set[str] = field(default_factory=set)
+    grants: tuple[str, ...] = ()
     """The grants that hold a lease on it: two while it is hedged."""
-    avoid: set[str] = field(default_factory=set)
+    avoid: frozenset[str] = frozenset()
     """Shards that a lease of this piece came to nothing on."""
 
 

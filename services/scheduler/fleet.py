@@ -94,7 +94,8 @@ class Fleet:
         shard.grants[grant.grant_id] = grant
         clock.end, clock.busy = grant.finish, True
         for model, member in shard.members.items():
-            self._lanes[model].moved(member, now)
+            granted = grant.images if model == grant.model and not grant.hedge else 0
+            self._lanes[model].moved(member, now, granted)
 
     def finished(self, name: str, grant_id: str, now: float, ran: Iterable[Ran]) -> None:
         """Take a grant off the shard's hands and learn from what it ran."""

@@ -3,9 +3,9 @@
 Everything that a decision looks at for all shards at once is a numpy array; what a message
 changes is one element. With 512 shards the level would cost more than the rest of a grant, so it
 is kept: granting exactly a shard's share moves queue and absorption by the same number of images
-and leaves the level where it is. What does not cancel out is the `balance`; it moves the level
-by balance / slope, and once that is more than TOLERANCE_S, or the level is REFRESH_S old, the
-level is computed anew.
+and leaves the level where it is, and what arrives moves it by images / slope. It is computed
+anew once that is more than TOLERANCE_S, more than one in MOVES members moved, or it is REFRESH_S
+old.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,10 @@ import numpy as np
 
 from services.common.scheduling.costs import CostModel
 from services.scheduler.descriptors import Candidate, Serving
-from services.scheduler.waterfill import Floats, Level, absorbed, level
+from services.scheduler.waterfill import Floats, Level, level
 
 TOLERANCE_S: Final = 0.0005
+MOVES: Final = 16
 REFRESH_S: Final = 0.001
 SHOWN: Final = 3
 """Candidates that a grant names."""
@@ -77,8 +78,9 @@ class Lane:
         self._start_time = 0.0
         self._level: Level | None = None
         self._queued = 0
-        self._absorbed = 0.0
-        """Change of what the members absorb up to the level since it was computed."""
+        self._granted = 0
+        self._moves = 0
+        """Images granted, and members that moved, since the level was computed."""
 
     def add(self, member: Member, *, ready: bool) -> None:
         """Add a shard that serves the model now, and may have a credit."""
@@ -94,21 +96,16 @@ class Lane:
 
     # What changes at one member.
 
-    def moved(self, member: Member, now: float) -> None:
-        """The member's clock or costs are no longer what they were."""
+    def moved(self, member: Member, now: float, granted: int = 0) -> None:
+        """The member's clock or costs are no longer what they were; it was granted images."""
         if self._stale:
             return
         at, clock, cost = member.position, member.clock, member.costs.cost
-        start = clock.free_at(now) + cost.a
-        if self._level is not None:
-            limit = member.serving.max_batch
-            self._absorbed -= self._absorbs(at)
-            self._absorbed += absorbed(
-                self._level.at, start, cost.c, limit, cost.seconds(limit) / limit
-            )
-        self._start[at], self._a[at], self._c[at] = start, cost.a, cost.c
+        self._start[at], self._a[at], self._c[at] = clock.free_at(now) + cost.a, cost.a, cost.c
         self._end[at], self._began[at] = clock.end, clock.started
         self._busy[at], self._flight[at] = clock.busy, clock.flight
+        self._granted += granted
+        self._moves += 1
 
     def set_ready(self, member: Member, ready: bool) -> None:
         """The member has a credit, or has none any more."""
@@ -133,9 +130,13 @@ class Lane:
         self._refresh(now)
         if not self._ready:
             return None
-        finish = self._start + self._c * images
         if len(self._ready) <= FEW:
-            return min(self._ready.values(), key=lambda member: finish.item(member.position))
+            start, c = self._start, self._c
+            return min(
+                self._ready.values(),
+                key=lambda member: start.item(member.position) + c.item(member.position) * images,
+            )
+        finish = self._start + self._c * images
         places = [member.position for member in self._ready.values()]
         return self._order[places[int(finish[places].argmin())]]
 
@@ -162,20 +163,15 @@ class Lane:
 
     def _level_at(self, queued: int) -> float:
         found = self._level
-        if found is not None:
-            balance = queued - self._queued - self._absorbed
+        if found is not None and self._moves <= len(self._order) // MOVES:
+            # What was granted since left the queue and is absorbed by a shard: no change.
+            balance = queued + self._granted - self._queued
             if abs(balance) <= found.slope * TOLERANCE_S:
                 return found.at + balance / found.slope
         full = self._a / self._limit + self._c
         self._level = found = level(self._start, self._c, self._limit, full, queued)
-        self._queued, self._absorbed = queued, 0.0
+        self._queued, self._granted, self._moves = queued, 0, 0
         return found.at
-
-    def _absorbs(self, at: int) -> float:
-        """Images that the member at that place takes up to the level."""
-        assert self._level is not None
-        a, c, limit = self._a.item(at), self._c.item(at), self._limit.item(at)
-        return absorbed(self._level.at, self._start.item(at), c, limit, a / limit + c)
 
     def _refresh(self, now: float) -> None:
         """Bring the columns up to date: idle and overdue shards move with the time."""

@@ -43,7 +43,7 @@ class Leases:
         """Lease pieces to a shard."""
         self._leases[grant.grant_id] = Lease(grant, {p.key: p for p in pieces}, overdue_at)
         for piece in pieces:
-            piece.grants.add(grant.grant_id)
+            piece.grants += (grant.grant_id,)
 
     def get(self, grant_id: str) -> Lease | None:
         """An open lease."""
@@ -75,12 +75,12 @@ class Leases:
             self.wasted[reason or "hedged"] += wasted * piece.images
         for grant_id in piece.grants:
             self._close(grant_id, piece.key)
-        piece.grants.clear()
+        piece.grants = ()
 
     def lose(self, piece: Piece, grant_id: str) -> bool:
         """End one lease of a piece; return whether it was the last one."""
         self.wasted["lost"] += piece.images
-        piece.grants.discard(grant_id)
+        piece.grants = tuple(held for held in piece.grants if held != grant_id)
         self._close(grant_id, piece.key)
         return not piece.grants
 
@@ -91,7 +91,7 @@ class Leases:
             return []
         orphans = []
         for piece in list(lease.open.values()):
-            piece.avoid.add(lease.grant.shard)
+            piece.avoid |= {lease.grant.shard}
             if self.lose(piece, grant_id):
                 orphans.append(piece)
         return orphans

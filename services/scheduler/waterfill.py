@@ -4,7 +4,9 @@ Shard j is free at `start[j]` (its predicted end plus the fixed cost of a batch)
 takes `c[j]` seconds an image up to a full batch of `limit[j]` images, and `full[j]` seconds an
 image (a/limit + c) in the full batches that follow. The level is the moment L with
 
-    sum over j of absorbed(L, start[j], c[j], limit[j], full[j])  =  queued
+    sum over j of absorbed_j(L)  =  queued
+
+where absorbed_j(L) is 0 up to start[j], grows by 1/c[j] up to limit[j], then by 1/full[j].
 
 Filled to L, all shards end together, which no other split of the queue ends before; and a shard
 that would only begin after L gets nothing: the others are done by then.
@@ -45,11 +47,3 @@ def level(start: Floats, c: Floats, limit: Floats, full: Floats, queued: float) 
     index = int(absorbed.searchsorted(queued)) - 1
     slope = slopes.item(index)
     return Level(bends.item(index) + (queued - absorbed.item(index)) / slope, slope)
-
-
-def absorbed(at: float, start: float, c: float, limit: float, full: float) -> float:
-    """Return how many images one shard takes up to a moment."""
-    images = (at - start) / c
-    if images <= 0:
-        return 0.0
-    return images if images <= limit else limit + (images - limit) * c / full

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from facet.aggregation.v1 import aggregation_pb2
+from facet.recognition.v1 import recognition_pb2
 from services.aggregation.combine import classify, combine_pieces, top_indices
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_message
@@ -56,7 +57,8 @@ def test_what_is_not_a_number_is_no_answer() -> None:
 
 
 def test_classes_have_label_index_and_score() -> None:
-    (result,) = classify(np.array([[0.25, 0.75]], np.float32), ["cat", "dog"], 5)
+    result = recognition_pb2.Classification()
+    classify(np.array([[0.25, 0.75]], np.float32), ["cat", "dog"], 5, [result])
     assert [(c.label, c.index, c.score) for c in result.classes] == [
         ("dog", 1, 0.75),
         ("cat", 0, 0.25),

@@ -194,9 +194,18 @@ async def test_a_part_that_dies_takes_the_process_with_it(
 
 
 async def test_it_can_be_stopped_before_it_is_ready(tmp_path: Path, registry: Registry) -> None:
-    async with some_service(tmp_path, "slow") as running:
+    async with (
+        some_service(tmp_path, "slow") as running,
+        grpc.aio.insecure_channel(running.address) as channel,
+    ):
         await running.says("starting")
+        health: Any = health_pb2_grpc.HealthStub(channel)
         running.process.send_signal(signal.SIGTERM)
+        for _ in range(3):  # it has noticed the signal when it answers what came after
+            answer = await health.Check(
+                health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE_S
+            )
+            assert answer.status == NOT_SERVING
         running.hears("start")
         await running.says("draining")
         assert await running.ends() == 0

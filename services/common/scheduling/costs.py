@@ -9,7 +9,6 @@ the change over and `slowness` returns to 1.
 """
 
 from collections.abc import Iterable
-from statistics import median
 from typing import Final, NamedTuple
 
 FORGETTING: Final = 0.98
@@ -96,7 +95,8 @@ class CostModel:
         ratio = ran.seconds / expected
         # The median of the last three: one outlier does not move it, a second one does.
         self._recent = (*self._recent[-2:], ratio)
-        step = median(self._recent) - self.slowness
+        middle = sorted(self._recent)[len(self._recent) // 2]
+        step = middle - self.slowness
         self.slowness += SLOWNESS_GAIN * step if abs(step) < 0.5 * self.slowness else step
         self._update(1 / expected, ran.images / expected, ratio - 1)
         self.cost = Cost(self.fit.a * self.slowness, self.fit.c * self.slowness)

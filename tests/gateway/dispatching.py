@@ -1,0 +1,111 @@
+"""A dispatcher with a real scheduler and real shards, all inside the test's own process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+
+from gateway.dispatcher import Dispatcher
+from gateway.pixels import PixelMemory
+from gateway.requests import Output, Prepared
+from gateway.shards import ShardLink
+from services.common.deadline import Deadline
+from services.common.models.repository import ModelRepository
+from services.common.rpc.fleet import Fleet
+from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
+from services.common.tensors import to_array
+from services.scheduler.leasing import LeaseBook
+from tests.fakes import MemoryRegistry
+from tests.inference.models import MODEL, load, pictures, scores_of
+from tests.scheduler.helpers import Scheduler, scheduler
+from tests.waiting import PATIENCE_S, until
+
+
+class Dispatching:
+    """A dispatcher that runs, and how to use it."""
+
+    def __init__(self, dispatcher: Dispatcher, repository: ModelRepository) -> None:
+        self.dispatcher = dispatcher
+        self.descriptor = load(repository, MODEL).descriptor
+
+    async def infer(self, *values: int, seconds: float = PATIENCE_S) -> list[Output]:
+        """Infer pictures of these values."""
+        return await self.dispatcher.infer(
+            prepared(*values), self.descriptor, Deadline.after(seconds)
+        )
+
+    def start(self, *values: int, seconds: float = PATIENCE_S) -> asyncio.Task[list[Output]]:
+        """Begin to infer pictures of these values."""
+        return asyncio.create_task(self.infer(*values, seconds=seconds))
+
+
+def prepared(*values: int) -> Prepared:
+    """Pictures of these values, ready for the model."""
+    return Prepared(
+        count=len(values),
+        positions=range(len(values)),
+        pixels=[pictures(value).tobytes() for value in values],
+    )
+
+
+def check(outputs: list[Output], *values: int) -> None:
+    """Each picture has its own scores, and all have some."""
+    found: dict[int, Any] = {}
+    for output in outputs:
+        assert output.error is None
+        assert output.scores is not None
+        found.update(zip(output.positions, to_array(output.scores), strict=True))
+    assert sorted(found) == list(range(len(values)))
+    for position, value in enumerate(values):
+        np.testing.assert_array_equal(found[position], scores_of(value)[0])
+
+
+@asynccontextmanager
+async def leading(
+    registry: MemoryRegistry, book: LeaseBook | None = None, port: int = 0
+) -> AsyncIterator[Scheduler]:
+    """A scheduler that leads for the time of the block."""
+    async with scheduler(book, port) as running:
+        registry.appoint(SCHEDULER_ROLE, running.address)
+        yield running
+
+
+@asynccontextmanager
+async def dispatching(
+    registry: MemoryRegistry,
+    repository: ModelRepository,
+    *,
+    name: str = "g",
+    piece_images: int = 2,
+    max_queued_images: int = 1000,
+    on_change: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Dispatching]:
+    """A dispatcher for the time of the block; nothing is left in it at the end."""
+    fleet: Fleet[ShardLink] = Fleet(
+        registry,
+        "inference",
+        lambda instance, changed: ShardLink(instance, changed, lambda *_: None),
+    )
+    dispatcher = Dispatcher(
+        name,
+        fleet,
+        PixelMemory(0),
+        piece_images=piece_images,
+        max_queued_images=max_queued_images,
+        on_change=on_change,
+    )
+    tasks = [
+        asyncio.create_task(fleet.run()),
+        asyncio.create_task(follow_leader(registry, SCHEDULER_ROLE, dispatcher.session)),
+    ]
+    try:
+        yield Dispatching(dispatcher, repository)
+        assert dispatcher._pieces == {}
+        assert dispatcher._queued_images == 0
+        await until(lambda: not dispatcher._sends)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
