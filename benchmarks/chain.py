@@ -9,7 +9,7 @@ import os
 from functools import partial
 from typing import Final
 
-from benchmarks.clusters import SHARDS, cluster, malloc_environment
+from benchmarks.clusters import SHARDS, cluster
 from benchmarks.in_process import InProcess, InProcessPlan
 from benchmarks.load import ClosedLoop, LoadPlan
 from benchmarks.measurement import Measurement
@@ -25,6 +25,7 @@ from benchmarks.report import (
 )
 from benchmarks.requests import photographs, picture_requests
 from benchmarks.workers import worker
+from facet.launcher.plan import MALLOC_ENVIRONMENT
 
 CALLERS: Final = 32
 
@@ -42,7 +43,7 @@ def load_files() -> list[bytes]:
 def measure(seconds: float) -> Pairs:
     """Run both sides."""
     models = photograph_repository()
-    os.environ.update(malloc_environment())  # of the worker processes
+    os.environ.update(MALLOC_ENVIRONMENT)  # of the worker processes
     reference_plan = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=SHARDS)
     with cluster(models) as running:
         load_plan = LoadPlan(running.gateway, load_requests, 1, CALLERS, running.pids)

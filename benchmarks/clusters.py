@@ -49,13 +49,6 @@ def cluster_plan(
     )
 
 
-def malloc_environment() -> dict[str, str]:
-    """The launcher's settings of the allocator, which every reference gets as well."""
-    plan = ClusterPlan(Path("unused"))
-    environment = plan.processes()[0].environment
-    return {name: value for name, value in environment.items() if name.startswith("MALLOC_")}
-
-
 @contextmanager
 def cluster(
     models: Path,

@@ -12,16 +12,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from benchmarks.clusters import SHARDS, Cluster, cluster, malloc_environment
+from benchmarks.clusters import SHARDS, Cluster, cluster
 from benchmarks.load import ClosedLoop, LoadPlan
 from benchmarks.measurement import Measurement
 from benchmarks.models import DIGITS, digits_repository
 from benchmarks.monolith import monolith
 from benchmarks.pairs import Pairs, measure_rounds, spread
-from benchmarks.report import Options, cpu_lines, cpu_us_per_image, read_options, report
+from benchmarks.report import (
+    Options,
+    cpu_lines,
+    cpu_us_per_image,
+    others_cores,
+    read_options,
+    report,
+)
 from benchmarks.requests import digit_files, digit_pixels, picture_requests, tensor_requests
 from benchmarks.stream_load import StreamLoad
 from benchmarks.workers import worker
+from facet.launcher.plan import MALLOC_ENVIRONMENT
 
 CALLERS: Final = 64
 BATCH: Final = 32
@@ -73,7 +81,7 @@ class Results:
 def measure(seconds: float) -> Results:
     """Run all kinds on both sides in turn."""
     models = digits_repository()
-    os.environ.update(malloc_environment())  # of the worker processes
+    os.environ.update(MALLOC_ENVIRONMENT)  # of the worker processes
     with ExitStack() as stack:
         running = stack.enter_context(cluster(models))
         address, pid = stack.enter_context(monolith(models, DIGITS, SHARDS))
@@ -109,11 +117,13 @@ def tell(options: Options, results: Results) -> None:
         reference = spread(pairs.reference, _rate)
         costs = cpu_us_per_image(pairs.ours)
         reference_costs = cpu_us_per_image(pairs.reference)
+        cpu_ratio = sum(reference_costs.values()) / sum(costs.values())
         lines |= {
             f"{name}: ratio": ratio.text(3),
             f"{name}: all services": ours.text(0, "img/s"),
             f"{name}: one process": reference.text(0, "img/s"),
             **{f"{name}: {each}": text for each, text in cpu_lines(costs, "an image").items()},
+            f"{name}: ratio of the CPU times": f"{cpu_ratio:.3f}",
         }
         figures[name] = {
             "ratio": ratio.median,
@@ -122,9 +132,15 @@ def tell(options: Options, results: Results) -> None:
             "reference_img_per_s": reference.median,
             "cpu_us_per_image": costs,
             "reference_cpu_us_per_image": reference_costs,
+            "cpu_ratio": round(cpu_ratio, 4),
         }
     stream = spread(results.stream, _rate)
     lines["stream, tensor"] = stream.text(0, "img/s")
+    both_sides = [
+        each for pairs in results.pairs.values() for each in (*pairs.ours, *pairs.reference)
+    ]
+    others = others_cores([*both_sides, *results.stream])
+    lines["other work on the machine"] = f"{others:.2f} cores"
     tensor, batch = results.pairs["tensor"], results.pairs["batch32"]
     report(
         options,
@@ -138,6 +154,7 @@ def tell(options: Options, results: Results) -> None:
             "stream_cpu_us_per_image": cpu_us_per_image(results.stream),
             "batch32_img_per_s": spread(batch.ours, _rate).median,
             **figures,
+            "others_cores": others,
             "pairs": len(tensor.ours),
         },
     )

@@ -9,6 +9,7 @@ import grpc
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.registry import Instance
+from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
 from services.common.rpc.links import Link
 from services.common.shared_memory import shares_memory
@@ -78,6 +79,7 @@ class ShardLink:
                         self._on_report(self._instance.id, report)
                 except grpc.aio.AioRpcError:
                     pass  # `up` says so; the calls' link logs it
+                heed_cancellation()
                 await asyncio.sleep(RETRY_S)
 
 

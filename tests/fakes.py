@@ -139,6 +139,7 @@ class NumpyEngine(Engine):
         self.open.set()
         self.started = threading.Event()
         self.batches: list[int] = []
+        self._passes: int | None = None
 
     @classmethod
     def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
@@ -148,10 +149,20 @@ class NumpyEngine(Engine):
     def close(self) -> None:
         """See Engine."""
 
+    def hold_after(self, runs: int) -> None:
+        """Let so many runs go on, and hold the next."""
+        self._passes = runs
+        self.open.set()
+
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """See Engine; waits while `open` is not set."""
         self.started.set()
         self.open.wait(60)
+        if self._passes is not None:
+            self._passes -= 1
+            if self._passes == 0:
+                self._passes = None
+                self.open.clear()
         self.batches.append(len(images))
         return super().run(images)
 

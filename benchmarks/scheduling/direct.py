@@ -71,8 +71,9 @@ class Direct:
         self._servers = {
             device.name: _Server(device, CostModel(prior(device.warm_up()))) for device in devices
         }
-        for name in self._servers:
-            self._tell(name)
+        for name, server in self._servers.items():
+            for chooser in choosers:
+                chooser.reported(name, server.report(0.0), 0.0)
         if every_s:
             loop.after(every_s, self._tell_all)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 # Messages of images are large and short-lived: without these glibc maps and unmaps each.
-_MALLOC: Final = {
+MALLOC_ENVIRONMENT: Final = {
     "MALLOC_MMAP_THRESHOLD_": "134217728",
     "MALLOC_TRIM_THRESHOLD_": "536870912",
     "MALLOC_TOP_PAD_": "67108864",
@@ -62,7 +62,7 @@ class ClusterPlan:
     def _process(self, service: str, module: str, number: int) -> ProcessPlan:
         name = f"{service}-{number}"
         environment = {
-            **_MALLOC,
+            **MALLOC_ENVIRONMENT,
             **os.environ,
             "FACET_HOME": str(self.home),
             **self.settings,

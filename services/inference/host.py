@@ -12,9 +12,13 @@ from facet.type.v1 import model_pb2
 from services.common.errors import FacetError, ModelNotFoundError
 from services.common.models.key import ModelKey
 from services.common.models.repository import Generation, ModelRepository
+from services.common.scheduling.costs import Cost, Ran, prior
 from services.inference.engines.loading import LoadedVersion, load_version
 
 log = structlog.get_logger(__name__)
+
+PIECE_SECONDS: Final = 0.25e-3
+"""CPU time that the cluster spends on the way of one piece."""
 
 POLL_S: Final = 1.0
 """How often the repository is looked at for new versions."""
@@ -142,8 +146,22 @@ def load_model(
         preference=engine,
         threads=threads,
     )
+    cost = prior(Ran(size, loaded.plan.seconds(size)) for size in warm_sizes(max_batch))
     descriptor = loaded.manifest.to_descriptor(max_batch=max_batch, engine=loaded.engine.name)
+    descriptor.batch_seconds = cost.a
+    descriptor.image_seconds = cost.c
+    descriptor.piece_images = piece_images(cost, max_batch)
     return LoadedModel(key, loaded, descriptor)
+
+
+def piece_images(cost: Cost, max_batch: int) -> int:
+    """Return how many images of one request to keep together.
+
+    At 2a/c images the fixed cost of a batch is a third of it: larger pieces gain little and
+    leave other shards idle. What the cluster spends on a piece counts as part of a.
+    """
+    wanted = round(2 * (cost.a + PIECE_SECONDS) / cost.c)
+    return min(max(wanted, 1), max_batch)
 
 
 def warm_sizes(max_batch: int) -> list[int]:

@@ -281,8 +281,8 @@ class Scheduling(RuleBasedStateMachine):
 
     @invariant()
     def a_parked_shard_is_looked_at_again(self) -> None:
-        credits = any(shard.credits for shard in self.shards.values())
-        if credits and any(not piece.leases for piece in self.pieces.values()):
+        pulled = any(shard.credits for shard in self.shards.values())
+        if pulled and any(not piece.leases for piece in self.pieces.values()):
             assert self.scheduler.wake_at(self.now) is not None
 
     def teardown(self) -> None:
@@ -416,4 +416,4 @@ def _limits(serving: dict[ModelKey, Serving]) -> dict[ModelKey, int]:
 
 
 TestScheduling = Scheduling.TestCase
-TestScheduling.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestScheduling.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

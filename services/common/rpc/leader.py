@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from services.common.registry import Registry
+from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ async def _sessions(address: str, session: Callable[[grpc.aio.Channel], Awaitabl
                 log.debug("session with the leader ended", leader=address, reason=error.details())
             except Exception:
                 log.exception("session with the leader failed", leader=address)
+            heed_cancellation()
             await asyncio.sleep(RETRY_S)
 
 

@@ -16,6 +16,7 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.rpc.calls import CallRequest, CallResponse
+from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
 from services.common.rpc.outgoing import Outgoing
 from services.common.statuses import from_status
@@ -117,6 +118,7 @@ class Link(Generic[Request, Response]):
             except Exception:
                 log.exception("a link failed unexpectedly", address=self.address)
                 self._went_down(LinkLostError(f"{self.address} was lost; see the log"))
+            heed_cancellation()
             await asyncio.sleep(RECONNECT_S)
 
     async def _serve_stream(self, channel: grpc.aio.Channel) -> None:

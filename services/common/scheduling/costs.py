@@ -2,8 +2,8 @@
 
 `a` and `c` are fitted by recursive least squares with forgetting (Ljung, System Identification,
 11.2) on relative errors, so that a batch of one counts as much as a batch of 32. A single batch
-that took ten times as long (a page fault, a busy neighbour) must not bend the fit: its weight
-falls with its distance, as in Huber's estimator. A shard that really became slower is followed
+that took ten times as long (a page fault, a busy neighbour) must not bend the fit: beyond the
+usual error its weight falls with the square of its distance. A shard that really became slower is followed
 within two batches by `slowness`, the moving average of observed / predicted, while the fit takes
 the change over and `slowness` returns to 1.
 """
@@ -16,8 +16,9 @@ FORGETTING: Final = 0.98
 SLOWNESS_GAIN: Final = 0.3
 NOISE: Final = 0.1
 """Relative error expected of a single batch before any was seen."""
-HUBER: Final = 2.5
+OUTLIER: Final = 2.5
 """Errors beyond so many mean errors lose weight."""
+LEAST_SLOWNESS: Final = 0.01
 SMALLEST_S: Final = 1e-6
 """No coefficient is taken for less, so that a division by it stays finite."""
 
@@ -96,16 +97,18 @@ class CostModel:
         # The median of the last three: one outlier does not move it, a second one does.
         self._recent = (*self._recent[-2:], ratio)
         middle = sorted(self._recent)[len(self._recent) // 2]
-        step = middle - self.slowness
+        step = max(middle, LEAST_SLOWNESS) - self.slowness
         self.slowness += SLOWNESS_GAIN * step if abs(step) < 0.5 * self.slowness else step
         self._update(1 / expected, ran.images / expected, ratio - 1)
-        self.cost = Cost(self.fit.a * self.slowness, self.fit.c * self.slowness)
+        self.cost = Cost(
+            max(self.fit.a * self.slowness, SMALLEST_S), max(self.fit.c * self.slowness, SMALLEST_S)
+        )
 
     def _update(self, x0: float, x1: float, error: float) -> None:
         distance = abs(error)
-        limit = HUBER * self._deviation
-        weight = 1.0 if distance <= limit else limit / distance
-        self._deviation += 0.05 * (min(distance, 4 * limit) - self._deviation)
+        limit = OUTLIER * self._deviation
+        weight = 1.0 if distance <= limit else (limit / distance) ** 2
+        self._deviation += 0.05 * (min(distance, limit) - self._deviation)
         self._deviation = max(self._deviation, 0.01)
         p00, p01, p11 = self._p
         k0, k1 = p00 * x0 + p01 * x1, p01 * x0 + p11 * x1

@@ -23,9 +23,10 @@ class BatchPlan:
     """The cheapest cut of any batch, by dynamic programming over the measured sizes.
 
     best(n) = min over sizes s of cost(s) * crowding(s) + surcharge + best(n - s), and
-    best(n <= 0) = 0, where the surcharge is a share of what the cheapest image costs. Where runs are padded only the measured
-    sizes are run, and the last run of a batch may be larger than what is left of it. Where they
-    are exact, sizes between two measured ones are run too, at a cost between theirs.
+    best(n <= 0) = 0, where the surcharge is a share of what the cheapest image costs. Where runs
+    are padded only the measured sizes are run, and the last run of a batch may be larger than
+    what is left of it. Where they are exact, sizes between two measured ones are run too, at a
+    cost between theirs.
     """
 
     def __init__(self, seconds: Mapping[int, float], *, exact: bool) -> None:
@@ -46,14 +47,18 @@ class BatchPlan:
         """Images in the largest run that any batch is cut into."""
         return max(self._costs)
 
+    def seconds(self, images: int) -> float:
+        """Return what a batch of at least one image is expected to take."""
+        self._fill(images)
+        return self._best[images][0]
+
     def split(self, images: int) -> tuple[int, ...]:
         """Return the sizes of the runs that a batch of at least one image is cut into.
 
         Their sum is the batch, or more where runs are padded: then the excess is the last run's
         padding.
         """
-        while len(self._best) <= images:
-            self._best.append(self._first_run(len(self._best)))
+        self._fill(images)
         runs = []
         left = images
         while left > 0:
@@ -61,6 +66,10 @@ class BatchPlan:
             runs.append(size)
             left -= size
         return tuple(sorted(runs, reverse=True))
+
+    def _fill(self, images: int) -> None:
+        while len(self._best) <= images:
+            self._best.append(self._first_run(len(self._best)))
 
     def _first_run(self, images: int) -> tuple[float, int]:
         # Among equals the largest: fewer calls.

@@ -13,7 +13,7 @@ from services.common.rpc.outgoing import Outgoing
 from tests.common.rpc.echo import Echo
 from tests.fakes import MemoryRegistry
 from tests.servers import serving, start_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 ROLE = "scheduler"
 
@@ -105,6 +105,26 @@ async def test_a_leader_that_is_restarted_at_its_address_is_found_again() -> Non
         await server.die()
         async with serving(new.add, port=server.port):
             await until(lambda: new.streams == 1)
+
+
+async def test_a_session_that_swallows_its_end_does_not_hold_up_the_next() -> None:
+    # As grpc.aio does when a call fails at the moment at which its task is cancelled.
+    registry, addresses = MemoryRegistry(), list[object]()
+
+    async def session(channel: grpc.aio.Channel) -> None:
+        addresses.append(channel)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise InternalError("the call failed") from None
+
+    following = asyncio.create_task(follow_leader(registry, ROLE, session))
+    registry.appoint(ROLE, "127.0.0.1:1")
+    await until(lambda: len(addresses) == 1)
+    registry.appoint(ROLE, "127.0.0.1:2")
+    await until(lambda: len(addresses) == 2)
+    following.cancel()
+    await asyncio.wait_for(asyncio.gather(following, return_exceptions=True), PATIENCE_S)
 
 
 async def test_a_session_that_fails_is_tried_again() -> None:

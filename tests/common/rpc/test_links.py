@@ -15,7 +15,18 @@ from services.common.errors import (
     InvalidRequestError,
     LinkLostError,
 )
-from tests.common.rpc.echo import BREAK, NEVER, REFUSE, WAIT, Echo, Watched, linked, say
+from services.common.rpc.links import Link
+from tests.common.rpc.echo import (
+    BREAK,
+    NEVER,
+    REFUSE,
+    WAIT,
+    Echo,
+    EchoLink,
+    Watched,
+    linked,
+    say,
+)
 from tests.conftest import ROOT
 from tests.servers import RunningServer, serving, start_server
 from tests.waiting import PATIENCE_S, until
@@ -207,6 +218,29 @@ async def test_a_fault_in_a_link_takes_it_down_and_it_recovers() -> None:
             watched.link._open_stream = good
             await watched.is_up()
             assert await say(watched.link, b"back") == [b"back"]
+
+
+class Stubborn:
+    """A stream that fails at the moment at which its task is cancelled, as grpc.aio's may."""
+
+    def cancel(self) -> None:
+        """Nothing to do."""
+
+    async def wait_for_connection(self) -> None:
+        """Wait for ever."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+
+async def test_a_stream_that_swallows_its_end_does_not_keep_the_link() -> None:
+    link: EchoLink = Link("127.0.0.1:1", lambda *_: Stubborn(), lambda: None)
+    running = asyncio.create_task(link.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait_for(asyncio.gather(running, return_exceptions=True), PATIENCE_S)
 
 
 class EchoProcess:

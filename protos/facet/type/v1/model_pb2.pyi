@@ -27,17 +27,23 @@ class InputSpec(_message.Message):
     def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., resize_shorter_side: _Optional[int] = ...) -> None: ...
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("model", "input", "labels", "digest", "max_batch", "engine")
+    __slots__ = ("model", "input", "labels", "digest", "max_batch", "engine", "batch_seconds", "image_seconds", "piece_images")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PIECE_IMAGES_FIELD_NUMBER: _ClassVar[int]
     model: ModelVersion
     input: InputSpec
     labels: _containers.RepeatedScalarFieldContainer[str]
     digest: str
     max_batch: int
     engine: str
-    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., input: _Optional[_Union[InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., max_batch: _Optional[int] = ..., engine: _Optional[str] = ...) -> None: ...
+    batch_seconds: float
+    image_seconds: float
+    piece_images: int
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., input: _Optional[_Union[InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., max_batch: _Optional[int] = ..., engine: _Optional[str] = ..., batch_seconds: _Optional[float] = ..., image_seconds: _Optional[float] = ..., piece_images: _Optional[int] = ...) -> None: ...
