@@ -61,7 +61,7 @@ class Window:
 
     def open(self) -> None:
         """Begin to count."""
-        self._cpu, self._busy = self._cpu_now(), _busy_s()
+        self._cpu, self._busy = self._cpu_now(), busy_s()
         self._opened = time.perf_counter()
         self._open = True
 
@@ -74,7 +74,7 @@ class Window:
         """Stop counting; return what was counted."""
         self._open = False
         seconds = time.perf_counter() - self._opened
-        cpu, busy = self._cpu_now(), _busy_s() - self._busy
+        cpu, busy = self._cpu_now(), busy_s() - self._busy
         spent = {name: cpu[name] - self._cpu[name] for name in cpu}
         return Measurement(
             seconds=seconds,
@@ -93,7 +93,8 @@ class Window:
         }
 
 
-def _busy_s() -> float:
+def busy_s() -> float:
+    """Seconds that all cores together have been busy since the machine started."""
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 

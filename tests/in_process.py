@@ -1,7 +1,7 @@
-"""Shards inside the test's own process: all of them is real but the model's engine."""
+"""Services inside the test's own process: all of them is real but the model's engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -9,6 +9,7 @@ import grpc
 
 from facet.inference.v1 import inference_pb2_grpc
 from services.common.models.repository import ModelRepository
+from services.common.process import Context, Service, SettingsT
 from services.common.registry import Instance
 from services.common.rpc.channel import server_options
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
@@ -102,3 +103,59 @@ async def running_shard(
         yield running
     finally:
         await running.die()
+
+
+class RunningService:
+    """A service that runs as `services.common.process` runs it, on the test's own loop."""
+
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[SettingsT, Context], Service],
+        settings: SettingsT,
+        registry: MemoryRegistry,
+    ) -> None:
+        self._registry = registry
+        self._server = grpc.aio.server(options=server_options(-1))
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        self.instance = Instance(name, settings.instance_id(name), "127.0.0.1", port)
+        self.service = build(settings, Context(self.instance, registry))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Serve and register."""
+        for servicer in self.service.servicers:
+            servicer.add_to_server(servicer.servicer, self._server)
+        await self._server.start()
+        await self.service.start(lambda work: self._tasks.append(asyncio.create_task(work)))
+        self._registry.enter(self.instance)
+
+    async def stop(self, grace_s: float = 0) -> None:
+        """Leave, drain and stop. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._registry.remove(self.instance)
+        await self.service.drain()
+        await self._server.stop(grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.service.close()
+
+
+@asynccontextmanager
+async def running_service(
+    name: str,
+    build: Callable[[SettingsT, Context], Service],
+    settings: SettingsT,
+    registry: MemoryRegistry,
+) -> AsyncIterator[RunningService]:
+    """A service for the time of the block."""
+    running = RunningService(name, build, settings, registry)
+    await running.start()
+    try:
+        yield running
+    finally:
+        await running.stop()

@@ -11,6 +11,7 @@ from benchmarks.scheduling.report import Result, show
 from benchmarks.scheduling.scenarios import Scenario, scenarios
 from benchmarks.scheduling.simulation import (
     OTHERS,
+    PORTIONS,
     PRODUCTION,
     REFERENCE,
     highest_load,
@@ -26,7 +27,7 @@ def measure(scenario: Scenario, seconds: float, *, knees: bool) -> Result:
     """Run one scenario under every policy, and look for the highest loads."""
     result = Result(scenario)
     length = seconds * scenario.seconds
-    for policy in (REFERENCE, PRODUCTION, *OTHERS):
+    for policy in (PORTIONS, REFERENCE, PRODUCTION, *OTHERS):
         result.outcomes[policy] = simulate(scenario, policy, load=scenario.load, seconds=length)
     if knees and scenario.knee:
         few = scenario.shards <= 16

@@ -2,9 +2,9 @@
 
 At the very moment that a device falls idle it takes images off the global queue by the rules of
 production (granting.py), but with the true costs and the true ends of all running batches, noise
-included. Images of one request may go anywhere, in any portions: there are no pieces. Answers
-are there when the batch ends, a death is known at once, and where it is told to (`refuses`) it
-refuses what could not be answered in time.
+included. Answers are there when the batch ends, a death is known at once, and where it is told to
+(`refuses`) it refuses what could not be answered in time. It has the same pieces as production;
+with `portions` it may cut requests anywhere, which tells what pieces cost.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.scheduling.cluster import BASE, MAX_BATCH, Device
+from benchmarks.scheduling.cluster import BASE, MAX_BATCH, PIECE_IMAGES, Device, split
 from benchmarks.scheduling.events import Loop
 from benchmarks.scheduling.outcome import Tracker
 from benchmarks.scheduling.workload import Request
@@ -27,12 +27,20 @@ class Reference:
     """The omniscient policy."""
 
     def __init__(
-        self, loop: Loop, devices: Sequence[Device], tracker: Tracker, *, refuses: bool
+        self,
+        loop: Loop,
+        devices: Sequence[Device],
+        tracker: Tracker,
+        *,
+        refuses: bool,
+        portions: bool,
     ) -> None:
+        """`portions`: requests are cut anywhere, not into the pieces of production."""
         self._loop = loop
         self._devices = devices
         self._tracker = tracker
         self._refuses = refuses
+        self._portions = portions
         self._queue: list[tuple[Request, int]] = []
         """By deadline: all requests have the same time."""
         self._queued = 0
@@ -43,7 +51,8 @@ class Reference:
         if self._refuses and self._level(self._queued + request.images) > request.deadline:
             self._tracker.refused(request)
             return
-        self._queue.append((request, request.images))
+        size = request.images if self._portions else PIECE_IMAGES
+        self._queue += [(request, images) for images in split(request.images, size)]
         self._queued += request.images
         self._fill()
 
@@ -108,16 +117,18 @@ class Reference:
         return (0, wanted) if first else None
 
     def _start(self, device: Device, at: int, images: int) -> None:
-        batch = []
-        left = images
-        while left and at < len(self._queue):
-            request, waiting = self._queue.pop(at)
-            taken = min(left, waiting)
+        batch: list[tuple[Request, int]] = []
+        ran = 0
+        while ran < images and at < len(self._queue):
+            request, waiting = self._queue[at]
+            taken = min(images - ran, waiting) if self._portions else waiting
+            if batch and (ran + taken > MAX_BATCH or ran + taken / 2 > images):
+                break
+            del self._queue[at]
             batch.append((request, taken))
-            left -= taken
+            ran += taken
             if taken < waiting:
                 self._queue.insert(at, (request, waiting - taken))
-        ran = images - left
         self._queued -= ran
         self._running[device.name] = batch
         device.run(ran, lambda _: self._done(device))

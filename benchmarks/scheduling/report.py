@@ -8,7 +8,7 @@ from rich.table import Table
 
 from benchmarks.scheduling.outcome import Outcome
 from benchmarks.scheduling.scenarios import MIXED_64, OVERLOAD, TENANTS, Scenario
-from benchmarks.scheduling.simulation import OTHERS, PRODUCTION, REFERENCE
+from benchmarks.scheduling.simulation import OTHERS, PORTIONS, PRODUCTION, REFERENCE
 
 
 @dataclass(slots=True)
@@ -72,14 +72,14 @@ def bars(results: list[Result], grants: float) -> list[tuple[str, float, str, bo
 def show(results: list[Result], grants: float, console: Console) -> None:
     """Print the tables, the ratio to the reference first."""
     table = Table(title="p99 ms (share of requests in SLO; not counting refused ones as answered)")
-    for column in ("scenario", "p99 / ref.", REFERENCE, PRODUCTION, *OTHERS):
+    for column in ("scenario", "p99 / ref.", PORTIONS, REFERENCE, PRODUCTION, *OTHERS):
         table.add_column(column, justify="left" if column == "scenario" else "right")
     for result in results:
         cells = [
             f"{outcome.p99_ms:.0f} ({outcome.in_slo:.1%})"
             if (outcome := result.outcomes.get(policy))
             else "-"
-            for policy in (REFERENCE, PRODUCTION, *OTHERS)
+            for policy in (PORTIONS, REFERENCE, PRODUCTION, *OTHERS)
         ]
         load = f"{result.scenario.name} {result.scenario.load:.0%}"
         table.add_row(load, f"{result.ratio:.3f}", *cells)

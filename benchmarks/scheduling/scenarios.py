@@ -52,7 +52,7 @@ def scenarios(traces: Path | None) -> list[Scenario]:
     found = [
         Scenario("equal-8", 8, 0.85, knee=True),
         Scenario("mixed-8", 8, 0.75, mixed=True, knee=True),
-        Scenario(MIXED_64, 64, 0.85, mixed=True, knee=True),
+        Scenario(MIXED_64, 64, 0.85, mixed=True, knee=True, seconds=0.5),
         Scenario("equal-512", 512, 0.85, seconds=0.1),
         Scenario("mixed-512", 512, 0.85, mixed=True, seconds=0.1),
         Scenario("bursty", 16, 0.6, mixed=True, arrivals=bursty, knee=True),

@@ -17,6 +17,7 @@ from benchmarks.scheduling.workload import Request, poisson, requests
 
 PRODUCTION: Final = "pull + water-filling"
 REFERENCE: Final = "reference"
+PORTIONS: Final = "any portions"
 OTHERS: Final = tuple(BY_NAME)
 STALE_DISPATCHERS: Final = 4
 
@@ -88,7 +89,9 @@ def _system(
     if policy == PRODUCTION:
         return Production(loop, devices, network, tracker)
     if policy == REFERENCE:
-        return Reference(loop, devices, tracker, refuses=scenario.refuses)
+        return Reference(loop, devices, tracker, refuses=scenario.refuses, portions=False)
+    if policy == PORTIONS:
+        return Reference(loop, devices, tracker, refuses=scenario.refuses, portions=True)
     names = [device.name for device in devices]
     dispatchers = STALE_DISPATCHERS if scenario.stale_s else 1
     choosers = [BY_NAME[policy](names, rng) for _ in range(dispatchers)]

@@ -22,13 +22,13 @@ from services.scheduler.hedging import LOOK_EVERY_S, HedgeBudget, overdue_at
 from services.scheduler.lane import Lane, Member
 from services.scheduler.leases import Lease, Leases
 
-MIN_GRANT_IMAGES: Final = 6
+MIN_GRANT_IMAGES: Final = 5
 """Below it a batch is mostly fixed cost (a/c is 4 for the base workload)."""
-PARK_BELOW: Final = 0.3
+PARK_BELOW: Final = 0.2
 """A shard whose share is less than this much of the least grant is parked."""
-OVERFILL: Final = 1.15
-"""A grant is so many times the share: more will have arrived before it is run, and fuller
-batches cost less an image."""
+OVERFILL: Final = 1.25
+"""A grant is so many times the share while no other shard idles: more will have arrived before it
+is run, and fuller batches cost less an image."""
 RESERVE: Final = 1.3
 """A piece is taken to be in time when so many times the predicted time is left."""
 LEASE_FACTOR: Final = 8.0
@@ -123,7 +123,7 @@ class Granting:
         """
         least = min(MIN_GRANT_IMAGES, queue.images)
         share = lane.share(member, queue.images)
-        target = max(OVERFILL * share, least)
+        target = max(share if lane.ready > 1 else OVERFILL * share, least)
         portion = _in_time(queue, lane.terms(member), target, least, now)
         if portion is None or share < PARK_BELOW * least:
             if not must and not lane.is_first(member, least):

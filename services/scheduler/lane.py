@@ -19,8 +19,11 @@ from services.scheduler.descriptors import Candidate, Serving
 from services.scheduler.waterfill import Floats, Level, level
 
 TOLERANCE_S: Final = 0.0005
+"""How far arrivals may move the level before it is computed anew."""
 MOVES: Final = 16
+"""One in so many members may have moved."""
 REFRESH_S: Final = 0.001
+"""How old the columns and the level may be: idle and overdue shards move with the time."""
 SHOWN: Final = 3
 """Candidates that a grant names."""
 
@@ -115,6 +118,11 @@ class Lane:
             self._ready.pop(member.clock.shard, None)
 
     # What is asked of all.
+
+    @property
+    def ready(self) -> int:
+        """How many members have a credit."""
+        return len(self._ready)
 
     def filled_at(self, images: int, now: float) -> float:
         """Return when all members together will have run so many images: their level."""
