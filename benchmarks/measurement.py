@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -91,6 +92,32 @@ class Window:
             for name, process in self._processes.items()
             for times in (process.cpu_times(),)
         }
+
+
+class OthersMeter:
+    """Cores that others kept busy since it was made: all but this process and its descendants.
+
+    For benchmarks whose processes come and go; the processor time of ended ones counts.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._busy = busy_s() - _family_s()
+
+    def cores(self) -> float:
+        """Return the average up to now."""
+        seconds = time.perf_counter() - self._started
+        return round(max(0.0, busy_s() - _family_s() - self._busy) / seconds, 2)
+
+
+def _family_s() -> float:
+    parent = psutil.Process()
+    total = 0.0
+    for process in (parent, *parent.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            # Of the ended children as well: user, system, children's user, children's system.
+            total += sum(process.cpu_times()[:4])
+    return total
 
 
 def busy_s() -> float:

@@ -4,36 +4,55 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar, cast
 
-from benchmarks.measurement import Measurement
+OrderT = TypeVar("OrderT")
+OrderT_contra = TypeVar("OrderT_contra", contravariant=True)
+ResultT = TypeVar("ResultT")
+ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 
-class Runner(Protocol):
-    """What a worker does."""
+class Runner(Protocol[OrderT_contra, ResultT_co]):
+    """What a worker does; most get seconds and return a Measurement, both can be pickled."""
 
-    def run(self, seconds: float) -> Measurement:
+    def run(self, order: OrderT_contra, /) -> ResultT_co:
         """Work for a while before, and then for so many seconds in which it is counted."""
 
     def close(self) -> None:
         """Free what was acquired."""
 
 
-class Worker:
+class Worker(Generic[OrderT, ResultT]):
     """A runner in a process of its own; it idles between two runs."""
 
     def __init__(self, connection: Connection, pid: int) -> None:
         self._connection = connection
         self.pid = pid
 
-    def run(self, seconds: float) -> Measurement:
+    def run(self, order: OrderT) -> ResultT:
         """See Runner.run. Raises RuntimeError with what the runner raised."""
-        self._connection.send(seconds)
-        return _received(self._connection)
+        self.start(order)
+        return self.result()
+
+    def start(self, order: OrderT) -> None:
+        """Begin a run whose `result` is asked for later."""
+        self._connection.send(order)
+
+    def result(self) -> ResultT:
+        """Wait for the end of the run. Raises RuntimeError with what the runner raised."""
+        try:
+            result, failure = self._connection.recv()
+        except EOFError:
+            raise RuntimeError("a worker died; its error is above") from None
+        if failure:
+            raise RuntimeError(failure)
+        return cast(ResultT, result)
 
 
 @contextmanager
-def worker(build: Callable[[], Runner]) -> Iterator[Worker]:
+def worker(
+    build: Callable[[], Runner[OrderT, ResultT]],
+) -> Iterator[Worker[OrderT, ResultT]]:
     """Run what `build`, which can be pickled, builds over there; gone when the block ends."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -49,25 +68,15 @@ def worker(build: Callable[[], Runner]) -> Iterator[Worker]:
         process.kill()
 
 
-def _received(connection: Connection) -> Measurement:
-    try:
-        answer = connection.recv()
-    except EOFError:
-        raise RuntimeError("a worker died; its error is above") from None
-    if isinstance(answer, Measurement):
-        return answer
-    raise RuntimeError(answer)
-
-
-def _serve(build: Callable[[], Runner], connection: Connection) -> None:
+def _serve(build: Callable[[], Runner[OrderT, ResultT]], connection: Connection) -> None:
     runner = build()
     try:
         while True:
-            seconds = connection.recv()
+            order = connection.recv()
             try:
-                connection.send(runner.run(seconds))
+                connection.send((runner.run(order), ""))
             except Exception as error:
-                connection.send(f"{type(error).__name__}: {error}")
+                connection.send((None, f"{type(error).__name__}: {error}"))
     except (EOFError, KeyboardInterrupt):
         pass
     finally:

@@ -42,7 +42,6 @@ class Gateway(Service):
             context.instance.id,
             self._shards,
             self._memory,
-            piece_images=settings.piece_images,
             max_queued_images=settings.max_queued_images,
             on_change=self._notify,
         )

@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 8
 """A piece that so many shards died of, or refused, is given up."""
+PIECE_IMAGES: Final = 8
 LINK_WAIT_S: Final = 1.0
 """How long a lease on a shard that the registry has not named yet waits for it."""
 
@@ -51,11 +52,14 @@ class Dispatcher:
         shards: Fleet[ShardLink],
         memory: PixelMemory,
         *,
-        piece_images: int,
+        piece_images: int = PIECE_IMAGES,
         max_queued_images: int,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_change` is called whenever `connected` changes."""
+        """`piece_images` is for models that do not say how they are best split.
+
+        `on_change` is called whenever `connected` changes.
+        """
         self.connected = False
         self._on_change = on_change
         self._name = name
@@ -105,6 +109,8 @@ class Dispatcher:
             await stream.wait_for_connection()
             self._set_connected(True)
             async for response in stream:
+                for refusal in response.refusals:
+                    self._refused(refusal)
                 for lease in response.leases:
                     # Not a child of this session: what is on a shard outlives a scheduler.
                     send = asyncio.create_task(self._send(lease, news))
@@ -116,6 +122,17 @@ class Dispatcher:
             news.close()
             stream.cancel()
 
+    def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
+        for piece in self._pieces.values():
+            if piece.request_id == refusal.request_id and not piece.answer.done():
+                piece.answer.set_exception(
+                    OverloadedError(
+                        f"the cluster is busy: the answer would take {refusal.predicted_ms} ms, "
+                        f"too close to the deadline or beyond it",
+                        retry_after_s=refusal.retry_after_ms / 1000,
+                    )
+                )
+
     def _set_connected(self, connected: bool) -> None:
         if self.connected != connected:
             self.connected = connected
@@ -124,8 +141,9 @@ class Dispatcher:
     def _split(
         self, prepared: Prepared, model: model_pb2.ModelDescriptor, deadline: Deadline
     ) -> list[Piece]:
-        size = min(self._piece_images, model.max_batch)
+        size = min(model.piece_images or self._piece_images, model.max_batch)
         loop = asyncio.get_running_loop()
+        request_id = next(self._ids)
         return [
             Piece(
                 piece_id=next(self._ids),
@@ -134,6 +152,7 @@ class Dispatcher:
                 pixels=prepared.pixels[first : first + size],
                 deadline=deadline,
                 answer=loop.create_future(),
+                request_id=request_id,
             )
             for first in range(0, len(prepared.positions), size)
         ]

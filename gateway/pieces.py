@@ -22,6 +22,10 @@ class Piece:
     pixels: Sequence[Pixels]
     deadline: Deadline
     answer: asyncio.Future[Output]
+    request_id: int = 0
+    """The request that it belongs to; its pieces are admitted or refused together."""
+    announced: bool = False
+    """A scheduler was told of it, and will not refuse it any more."""
     attempts: int = 0
     """How often it was leased."""
     sending: int = 0
@@ -45,6 +49,8 @@ class Piece:
             model=self.model,
             images=len(self.positions),
             timeout_ms=self.deadline.remaining_ms,
+            request_id=self.request_id,
+            admitted=self.announced,
         )
 
 
@@ -71,7 +77,9 @@ class News:
 
     def enqueue(self, pieces: Iterable[Piece]) -> None:
         """These wait for a lease."""
-        self.message.enqueue.extend(piece.descriptor() for piece in pieces)
+        for piece in pieces:
+            self.message.enqueue.append(piece.descriptor())
+            piece.announced = True
         self._some.set()
 
     def completed(self, piece: Piece) -> None:

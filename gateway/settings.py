@@ -25,5 +25,3 @@ class GatewaySettings(ServiceSettings):
     """Seconds that a call without a deadline gets."""
     max_deadline_s: float = Field(default=300.0, gt=0)
     """Seconds that any call gets at most."""
-    piece_images: int = Field(default=8, ge=1)
-    """Images in a piece: what stays together on one shard when a request is split."""

@@ -25,9 +25,12 @@ from tests.servers import RunningServer
 class RunningShard:
     """One shard that serves and follows the leading scheduler."""
 
-    def __init__(self, repository: ModelRepository, registry: MemoryRegistry, name: str) -> None:
+    def __init__(
+        self, repository: ModelRepository, registry: MemoryRegistry, name: str, piece_images: int
+    ) -> None:
         self.name = name
-        self.host = ModelHost(repository, partial(load, repository), 2, self._models_changed)
+        load_one = partial(load, repository, piece_images=piece_images)
+        self.host = ModelHost(repository, load_one, 2, self._models_changed)
         self.device = Device(self.host.find)
         self.shard: Shard | None = None
         self.draining = asyncio.Event()
@@ -94,10 +97,13 @@ class RunningShard:
 
 @asynccontextmanager
 async def running_shard(
-    repository: ModelRepository, registry: MemoryRegistry, name: str = "s"
+    repository: ModelRepository,
+    registry: MemoryRegistry,
+    name: str = "s",
+    piece_images: int = 0,
 ) -> AsyncIterator[RunningShard]:
-    """A shard for the time of the block."""
-    running = RunningShard(repository, registry, name)
+    """A shard for the time of the block; its models want pieces of so many images (0: any)."""
+    running = RunningShard(repository, registry, name, piece_images)
     await running.start()
     try:
         yield running

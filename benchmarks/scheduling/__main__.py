@@ -21,6 +21,7 @@ from benchmarks.scheduling.throughput import grants_per_s
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IN_TIME = 0.99
+WIDTH = 170
 
 
 def measure(scenario: Scenario, seconds: float, *, knees: bool) -> Result:
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--no-knees", action="store_true", help="leave out the highest loads")
     options = parser.parse_args()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # a file takes the whole table
     data = Path(os.environ.get("FACET_TEST_DATA", ROOT.parent / "shared" / "data"))
     traces = data / "traces"
     if not traces.is_dir():

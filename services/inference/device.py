@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from facet.inference.v1 import inference_pb2
 from services.common.errors import DeadlineExceededError, FacetError
 from services.common.models.key import ModelKey
+from services.common.scheduling.costs import Ran
 from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
+from services.inference.clock import DeviceClock
 from services.inference.host import LoadedModel
 
 
@@ -23,6 +25,9 @@ class Load:
     device_us: int = 0
 
 
+Finished = Callable[[Ran | None], None]
+
+
 class Device:
     """Runs batches in the order in which they were submitted.
 
@@ -31,13 +36,24 @@ class Device:
     """
 
     def __init__(self, find: Callable[[ModelKey], LoadedModel]) -> None:
+        self.on_start: Callable[[], None] = lambda: None
+        """Called whenever a batch begins."""
         self.load = Load()
+        self.clock = DeviceClock()
         self._find = find
-        self._batches: asyncio.Queue[tuple[list[Part], Callable[[], None]]] = asyncio.Queue()
+        self._batches: asyncio.Queue[tuple[list[Part], Finished]] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "device")
 
-    def submit(self, parts: list[Part], finished: Callable[[], None]) -> None:
-        """Queue the parts of one grant; `finished` is called when all are answered."""
+    @property
+    def waiting(self) -> int:
+        """Batches that lie ready behind the one that runs."""
+        return self._batches.qsize()
+
+    def submit(self, parts: list[Part], finished: "Finished") -> None:
+        """Queue the parts of one grant; `finished` is called when all are answered.
+
+        It gets what was run, or None when there was nothing to run.
+        """
         self._batches.put_nowait((parts, finished))
 
     async def run(self) -> None:
@@ -46,8 +62,13 @@ class Device:
         while True:
             parts, finished = await self._batches.get()
             work = self._unpack([part for part in parts if part.wanted])
-            if work.pieces:
+            ran = None
+            if work.model is not None and work.pieces:
+                self.clock.started(work.model, work.images, time.monotonic())
+                self.on_start()
                 await loop.run_in_executor(self._thread, work.execute)
+                ran = Ran(work.images, work.device_us / 1e6)
+                self.clock.ended(ran, time.monotonic())
                 self._count(work)
             work.answer()
             for part in parts:
@@ -55,7 +76,7 @@ class Device:
                     part.answer.set_exception(
                         DeadlineExceededError("the deadline passed before the batch ran")
                     )
-            finished()
+            finished(ran)
 
     def close(self) -> None:
         """Stop the thread once the batch that it runs has ended."""
@@ -87,14 +108,14 @@ class _Work:
         self.pieces: list[PieceInput] = []
         self.images = 0
         self.device_us = 0
-        self._model: LoadedModel | None = None
+        self.model: LoadedModel | None = None
         self._parts: list[tuple[Part, range]] = []
         self._started = time.monotonic()
         self._outcomes: dict[int, inference_pb2.PieceOutput] = {}
 
     def add(self, part: Part, model: LoadedModel, pieces: list[PieceInput]) -> None:
         """Add a part; all parts of a grant are for one model."""
-        self._model = model
+        self.model = model
         first = len(self.pieces)
         self.pieces += pieces
         self._parts.append((part, range(first, len(self.pieces))))
@@ -102,9 +123,9 @@ class _Work:
 
     def execute(self) -> None:
         """Run on the device's thread."""
-        assert self._model is not None
+        assert self.model is not None
         self._started = time.monotonic()
-        outcomes = run_pieces(self.pieces, self._model.version.engine.run)
+        outcomes = run_pieces(self.pieces, self.model.version.engine.run)
         self._outcomes = {
             place: piece_output(self.pieces[place].piece_id, outcome)
             for place, outcome in outcomes.items()

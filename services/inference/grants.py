@@ -35,6 +35,11 @@ class GrantBook(Generic[PartT]):
         """Grants of the present scheduler that are not finished."""
         return sum(grant.announced for grant in self._grants.values())
 
+    @property
+    def on_their_way(self) -> int:
+        """Announced grants whose tensors are not all there."""
+        return sum(g.announced and not (g.left or g.finished) for g in self._grants.values())
+
     def forget_scheduler(self) -> None:
         """The scheduler's stream ended: nothing of its grants is to be reported any more."""
         for grant_id, grant in list(self._grants.items()):

@@ -12,6 +12,8 @@ from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.registry import Instance
 from services.common.rpc.outgoing import Outgoing
+from services.common.scheduling.costs import Ran
+from services.common.scheduling.lead import Lead
 from services.common.shared_memory import Attachments
 from services.inference.batch import Part
 from services.inference.device import Device
@@ -20,8 +22,6 @@ from services.inference.host import ModelHost
 
 log = structlog.get_logger(__name__)
 
-GRANTS_IN_HAND: Final = 2
-"""One runs on the device while the next one's tensors arrive."""
 PART_WAIT_S: Final = 0.25
 """How long to wait for the other parts of a grant that the scheduler has not announced."""
 
@@ -33,8 +33,15 @@ class Shard:
         self._instance = instance
         self._host = host
         self._device = device
+        device.on_start = self.consider_pull
         self._grants: GrantBook[Part] = GrantBook()
-        self._pulls = 0
+        self._lead = Lead()
+        self._flight_s: float | None = None
+        self._pulled_at: float | None = None
+        """When the pull was made that is not answered yet."""
+        self._arrivals: dict[str, tuple[float, float]] = {}
+        """Grant → when it was pulled, and how long the pull waited for work."""
+        self._timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,6 +69,7 @@ class Shard:
             expires = time.monotonic() + PART_WAIT_S
             batch = self._grants.add(request.grant_id, part, request.grant_parts, expires)
             if batch is not None:
+                self._note_arrival(request.grant_id)
                 self._submit(request.grant_id, batch)
             else:
                 self._expiry_changed.set()
@@ -72,7 +80,14 @@ class Shard:
             self._note_idle()
 
     def _submit(self, grant_id: str, parts: list[Part]) -> None:
-        self._device.submit(parts, lambda: self._finished(grant_id))
+        self._device.submit(parts, lambda ran: self._finished(grant_id, ran))
+        self._arrivals.pop(grant_id, None)
+        self.consider_pull()
+
+    def _note_arrival(self, grant_id: str) -> None:
+        if (arrival := self._arrivals.get(grant_id)) is not None:
+            pulled, parked_s = arrival
+            self._flight_s = self._lead.arrived(time.monotonic() - pulled, parked_s)
 
     async def expire_grants(self) -> None:
         """Let grants go that waited long enough for a part, until cancelled."""
@@ -95,7 +110,8 @@ class Shard:
         self._to_scheduler = outgoing = Outgoing[scheduler_pb2.PullRequest]()
         self._grants.forget_scheduler()
         self._note_idle()
-        self._pulls = 0
+        self._pulled_at = None
+        self._arrivals.clear()
         hello = scheduler_pb2.ShardHello(shard=self._instance.id, address=self._instance.address)
         outgoing.put(
             scheduler_pb2.PullRequest(
@@ -105,8 +121,7 @@ class Shard:
                 draining=self._draining,
             )
         )
-        while self._wants_more():
-            outgoing.put(scheduler_pb2.PullRequest(pull=True))
+        self.consider_pull()
         stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Pull(outgoing)
         try:
             async for response in stream:
@@ -124,33 +139,62 @@ class Shard:
     async def drain(self) -> None:
         """Take no more grants and wait until those in hand are finished."""
         self._draining = True
+        self.consider_pull()
         self._to_scheduler.put(scheduler_pb2.PullRequest(draining=True))
         await self._idle.wait()
 
     def _granted(self, grant: scheduler_pb2.Grant) -> None:
-        self._pulls -= 1
-        expires = time.monotonic() + grant.expires_ms / 1000
-        if self._grants.announce(grant.grant_id, grant.parts, expires):
-            self._report_finished(grant.grant_id)
+        now = time.monotonic()
+        if self._pulled_at is not None:
+            self._arrivals[grant.grant_id] = (self._pulled_at, grant.parked_us / 1e6)
+        self._pulled_at = None
+        if self._grants.announce(grant.grant_id, grant.parts, now + grant.expires_ms / 1000):
+            self._arrivals.pop(grant.grant_id, None)
+            self._report_finished(grant.grant_id, None)
         self._expiry_changed.set()
         self._note_idle()
+        self.consider_pull()
 
-    def _finished(self, grant_id: str) -> None:
+    def _finished(self, grant_id: str, ran: Ran | None) -> None:
+        if self._device.clock.early_s is not None:
+            self._lead.ended(self._device.clock.early_s)
         if self._grants.finish(grant_id, time.monotonic()):
-            self._report_finished(grant_id)
+            self._report_finished(grant_id, ran)
         self._note_idle()
+        self.consider_pull()
 
-    def _report_finished(self, grant_id: str) -> None:
-        # With the news goes the request for more: a message costs more than what is in it.
-        self._to_scheduler.put(
-            scheduler_pb2.PullRequest(finished=[grant_id], pull=self._wants_more())
+    def _report_finished(self, grant_id: str, ran: Ran | None) -> None:
+        message = scheduler_pb2.PullRequest(finished=[grant_id])
+        if ran is not None:
+            message.ran.add(images=ran.images, device_us=int(ran.seconds * 1e6))
+        self._to_scheduler.put(message)
+
+    def consider_pull(self) -> None:
+        """Ask for work now, or when the lead says so; to be called whenever anything changes."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._draining:
+            return
+        remaining_s = self._device.clock.remaining_s(time.monotonic())
+        delay = self._lead.pull_in(
+            remaining_s,
+            waiting=bool(self._device.waiting),
+            pulled=self._pulled_at is not None or bool(self._grants.on_their_way),
         )
+        if delay is None:
+            return
+        if delay > 0:
+            self._timer = asyncio.get_running_loop().call_later(delay, self.consider_pull)
+        else:
+            self._pull(remaining_s)
 
-    def _wants_more(self) -> bool:
-        """There is room for one more grant; counts it as asked for."""
-        more = not self._draining and self._grants.in_hand + self._pulls < GRANTS_IN_HAND
-        self._pulls += more
-        return more
+    def _pull(self, remaining_s: float) -> None:
+        self._pulled_at = time.monotonic()
+        message = scheduler_pb2.PullRequest(pull=True, remaining_us=int(remaining_s * 1e6))
+        if self._flight_s is not None:
+            message.flight_us = int(self._flight_s * 1e6)
+        self._to_scheduler.put(message)
 
     def _note_idle(self) -> None:
         if self._grants.in_hand or self._parts_in_hand:

@@ -10,8 +10,8 @@ from facet.scheduler.v1 import scheduler_pb2_grpc
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.rpc.leader import SCHEDULER_ROLE
 from services.common.settings import ServiceSettings
+from services.scheduler.core import Scheduler
 from services.scheduler.desk import Desk
-from services.scheduler.leasing import LeaseBook
 from services.scheduler.servicer import SchedulerServicer
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ class SchedulerService(Service):
 
     def __init__(self, settings: ServiceSettings, context: Context) -> None:
         self._context = context
-        self._desk = Desk(LeaseBook(context.instance.id))
+        self._desk = Desk(Scheduler(context.instance.id))
         self._campaign: asyncio.Task[None] | None = None
         self.servicers = (
             Servicer(

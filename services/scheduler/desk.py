@@ -4,16 +4,17 @@ import asyncio
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Final, Generic, TypeVar
 
 import structlog
 
 from facet.scheduler.v1 import scheduler_pb2
-from facet.type.v1 import model_pb2
-from services.common.models.key import ModelKey
-from services.scheduler.leasing import Grant, LeaseBook
-from services.scheduler.pieces import Piece, PieceKey
+from services.common.scheduling.costs import Ran
+from services.scheduler.core import Scheduler
+from services.scheduler.descriptors import Grant, Piece, Refusal
+from services.scheduler.messages import requests_in, serving
+from services.scheduler.pieces import PieceKey
 
 log = structlog.get_logger(__name__)
 
@@ -52,22 +53,23 @@ class Outbox(Generic[T]):
 
 
 class Desk:
-    """Applies messages to the lease book and delivers what follows."""
+    """Applies messages to the core and delivers what follows."""
 
-    def __init__(self, book: LeaseBook) -> None:
+    def __init__(self, core: Scheduler) -> None:
         self.leading = False
-        self._book = book
+        self._core = core
         self._stream_numbers = itertools.count(1)
-        self._dispatchers: dict[str, Outbox[scheduler_pb2.Lease]] = {}
+        self._dispatchers: dict[str, Outbox[scheduler_pb2.DispatchResponse]] = {}
         self._shards: dict[str, Outbox[scheduler_pb2.Grant]] = {}
         self._addresses: dict[str, str] = {}
+        self._wake: asyncio.TimerHandle | None = None
 
     # Connections.
 
-    def dispatcher_joined(self, name: str) -> tuple[str, Outbox[scheduler_pb2.Lease]]:
+    def dispatcher_joined(self, name: str) -> tuple[str, Outbox[scheduler_pb2.DispatchResponse]]:
         """Return the key of the stream (another each time it reconnects) and its outbox."""
         key = f"{name}/{next(self._stream_numbers)}"
-        outbox: Outbox[scheduler_pb2.Lease] = Outbox()
+        outbox: Outbox[scheduler_pb2.DispatchResponse] = Outbox()
         self._dispatchers[key] = outbox
         log.info("dispatcher joined", dispatcher=name)
         return key, outbox
@@ -75,7 +77,7 @@ class Desk:
     def dispatcher_left(self, key: str) -> None:
         """Forget the stream and its pieces."""
         del self._dispatchers[key]
-        self._book.dispatcher_left(key)
+        self._core.dispatcher_left(key)
         log.info("dispatcher left", dispatcher=key.rpartition("/")[0])
 
     def shard_joined(self, hello: scheduler_pb2.ShardHello) -> Outbox[scheduler_pb2.Grant]:
@@ -85,7 +87,7 @@ class Desk:
         outbox: Outbox[scheduler_pb2.Grant] = Outbox()
         self._shards[hello.shard] = outbox
         self._addresses[hello.shard] = hello.address
-        self._book.shard_joined(hello.shard)
+        self._core.shard_joined(hello.shard, time.monotonic())
         log.info("shard joined", shard=hello.shard, address=hello.address)
         return outbox
 
@@ -93,7 +95,7 @@ class Desk:
         """Take back what the shard was leased, unless it has a newer stream."""
         if self._shards.get(shard) is outbox:
             del self._shards[shard], self._addresses[shard]
-            self._book.shard_left(shard)
+            self._core.shard_left(shard)
             log.info("shard left", shard=shard)
             self._assign()
 
@@ -103,17 +105,31 @@ class Desk:
             dispatcher.close()
         for shard in self._shards.values():
             shard.close()
+        if self._wake is not None:
+            self._wake.cancel()
 
     # Messages.
 
     def dispatcher_said(self, key: str, request: scheduler_pb2.DispatchRequest) -> None:
         """Apply one message of a dispatcher."""
         now = time.monotonic()
-        self._book.enqueue(_piece(key, descriptor, now) for descriptor in request.enqueue)
-        for piece_id in (*request.completed, *request.cancelled):
-            self._book.piece_ended(PieceKey(key, piece_id))
+        for request_id, pieces in requests_in(key, request, now).items():
+            refusal = None if request_id is None else self._refusal(pieces, now)
+            if refusal is None:
+                self._core.enqueue(pieces)
+            else:
+                refused = scheduler_pb2.Refusal(
+                    request_id=request_id,
+                    predicted_ms=int(refusal.predicted_s * 1000),
+                    retry_after_ms=int(refusal.retry_after_s * 1000),
+                )
+                self._dispatchers[key].put(scheduler_pb2.DispatchResponse(refusals=[refused]))
+        for piece_id in request.completed:
+            self._core.piece_ended(PieceKey(key, piece_id))
+        for piece_id in request.cancelled:
+            self._core.piece_cancelled(PieceKey(key, piece_id))
         for lost in request.lost:
-            self._book.piece_lost(
+            self._core.piece_lost(
                 PieceKey(key, lost.piece_id), lost.grant_id, unreachable=lost.shard_unreachable
             )
         self._assign()
@@ -127,28 +143,43 @@ class Desk:
         """Apply one message of a shard, unless it has a newer stream."""
         if self._shards.get(shard) is not outbox:
             return
+        now = time.monotonic()
+        ran = [Ran(batch.images, batch.device_us / 1e6) for batch in request.ran]
         for grant_id in request.finished:
-            self._book.grant_finished(shard, grant_id)
+            self._core.grant_finished(shard, grant_id, now, ran)
         if request.models_included:
-            self._book.shard_serves(shard, _max_batches(request.models))
+            self._core.shard_serves(shard, serving(request.models))
         if request.pull:
-            self._book.shard_pulled(shard)
+            flight_s = request.flight_us / 1e6 if request.HasField("flight_us") else None
+            self._core.shard_pulled(shard, now, request.remaining_us / 1e6, flight_s)
         if request.draining:
-            self._book.shard_drains(shard)
+            self._core.shard_drains(shard)
         self._assign()
 
     async def keep_time(self) -> None:
         """Look at deadlines and expired leases until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            dropped = self._book.expire(time.monotonic())
+            dropped = self._core.expire(time.monotonic())
             if dropped:
                 log.debug("deadlines passed", pieces=len(dropped))
             self._assign()
 
+    def _refusal(self, pieces: list[Piece], now: float) -> Refusal | None:
+        first = pieces[0]
+        images = sum(piece.images for piece in pieces)
+        return self._core.admit(first.model, images, first.deadline, first.tenant, now)
+
     def _assign(self) -> None:
-        for grant in self._book.assign(time.monotonic()):
+        now = time.monotonic()
+        for grant in self._core.assign(now):
             self._deliver(grant)
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        if (wake_at := self._core.wake_at(now)) is not None:
+            delay = max(0.0, wake_at - now)
+            self._wake = asyncio.get_running_loop().call_later(delay, self._assign)
 
     def _deliver(self, grant: Grant) -> None:
         parts: dict[str, list[int]] = defaultdict(list)
@@ -161,29 +192,23 @@ class Desk:
                 parts=len(parts),
                 images=grant.images,
                 expires_ms=PART_WAIT_MS,
+                parked_us=int(grant.parked_s * 1e6),
             )
         )
-        for dispatcher, piece_ids in parts.items():
-            self._dispatchers[dispatcher].put(
-                scheduler_pb2.Lease(
-                    grant_id=grant.grant_id,
-                    grant_parts=len(parts),
-                    shard=grant.shard,
-                    address=self._addresses[grant.shard],
-                    piece_ids=piece_ids,
-                    model=grant.model.to_message(),
-                )
+        best = [
+            scheduler_pb2.Candidate(
+                shard=candidate.shard, finish_us=max(0, int(candidate.finish_in_s * 1e6))
             )
-
-
-def _piece(dispatcher: str, descriptor: scheduler_pb2.PieceDescriptor, now: float) -> Piece:
-    return Piece(
-        key=PieceKey(dispatcher, descriptor.piece_id),
-        model=ModelKey.from_message(descriptor.model),
-        images=descriptor.images,
-        deadline=now + descriptor.timeout_ms / 1000,
-    )
-
-
-def _max_batches(models: Iterable[model_pb2.ModelDescriptor]) -> dict[ModelKey, int]:
-    return {ModelKey.from_message(model.model): model.max_batch for model in models}
+            for candidate in grant.best
+        ]
+        for dispatcher, piece_ids in parts.items():
+            lease = scheduler_pb2.Lease(
+                grant_id=grant.grant_id,
+                grant_parts=len(parts),
+                shard=grant.shard,
+                address=self._addresses[grant.shard],
+                piece_ids=piece_ids,
+                model=grant.model.to_message(),
+                best=best,
+            )
+            self._dispatchers[dispatcher].put(scheduler_pb2.DispatchResponse(leases=[lease]))

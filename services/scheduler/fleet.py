@@ -147,13 +147,16 @@ class Fleet:
         return len(lane.members.keys() & others.members.keys()) / len(lane.members)
 
     def _restart(self, shard: Shard, now: float) -> None:
-        """A batch ended: the next one in hand, if any, begins now."""
+        """A batch ended: the next one in hand, if any, began no later than now.
+
+        So the end is never moved back: a report that comes late must not undo what the shard
+        said with its last pull.
+        """
         clock = shard.clock
         clock.started = now
         clock.busy = bool(shard.grants)
-        clock.end = now + sum(
-            [shard.costs[g.model].cost.seconds(g.images) for g in shard.grants.values()]
-        )
+        rest = [shard.costs[g.model].cost.seconds(g.images) for g in shard.grants.values()]
+        clock.end = min(clock.end, now + sum(rest))
         self._touched[clock.shard] = shard
 
     def _set_ready(self, shard: Shard, *, ready: bool) -> None:

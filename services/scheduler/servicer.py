@@ -33,8 +33,11 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         )
         try:
             self._desk.dispatcher_said(key, first)
-            async for leases in outbox.batches():
-                await context.write(scheduler_pb2.DispatchResponse(leases=leases))
+            async for gathered in outbox.batches():
+                response = scheduler_pb2.DispatchResponse()
+                for part in gathered:
+                    response.MergeFrom(part)
+                await context.write(response)
         finally:
             self._desk.dispatcher_left(key)
             await _stop(reader)

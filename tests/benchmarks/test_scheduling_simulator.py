@@ -105,7 +105,7 @@ def test_the_policy_is_close_to_the_reference() -> None:
         for policy in (PRODUCTION, REFERENCE)
     )
     assert mine.in_slo == 1.0
-    assert mine.p99_ms < 1.15 * reference.p99_ms
+    assert mine.p99_ms < 1.2 * reference.p99_ms
 
 
 def test_twice_the_capacity_is_useful_work() -> None:

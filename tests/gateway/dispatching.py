@@ -16,7 +16,7 @@ from services.common.models.repository import ModelRepository
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
 from services.common.tensors import to_array
-from services.scheduler.leasing import LeaseBook
+from services.scheduler.core import Scheduler as Core
 from tests.fakes import MemoryRegistry
 from tests.inference.models import MODEL, load, pictures, scores_of
 from tests.scheduler.helpers import Scheduler, scheduler
@@ -64,7 +64,7 @@ def check(outputs: list[Output], *values: int) -> None:
 
 @asynccontextmanager
 async def leading(
-    registry: MemoryRegistry, book: LeaseBook | None = None, port: int = 0
+    registry: MemoryRegistry, book: Core | None = None, port: int = 0
 ) -> AsyncIterator[Scheduler]:
     """A scheduler that leads for the time of the block."""
     async with scheduler(book, port) as running:

@@ -8,8 +8,9 @@ import pytest
 
 from services.common.errors import DeadlineExceededError, OverloadedError
 from services.common.models.repository import ModelRepository
-from services.scheduler.leasing import LeaseBook
-from services.scheduler.pieces import Piece, PieceKey
+from services.scheduler.core import Scheduler as Core
+from services.scheduler.descriptors import Piece
+from services.scheduler.pieces import PieceKey
 from tests.fakes import POISON, MemoryRegistry
 from tests.gateway.dispatching import Dispatching, check, dispatching, leading
 from tests.in_process import RunningShard, running_shard
@@ -35,7 +36,7 @@ class Stage(AsyncExitStack):
         self.registry = MemoryRegistry()
         self.repository = repository
 
-    async def scheduler(self, book: LeaseBook | None = None) -> Scheduler:
+    async def scheduler(self, book: Core | None = None) -> Scheduler:
         """Let a scheduler lead."""
         return await self.enter_async_context(leading(self.registry, book))
 
@@ -119,7 +120,7 @@ async def test_what_a_dead_shard_had_is_done_by_another(repository: ModelReposit
 
 async def test_what_a_hanging_shard_has_is_done_by_another(repository: ModelRepository) -> None:
     async with Stage(repository) as stage:
-        scheduler = await stage.scheduler(LeaseBook("epoch", lease_s=0.1))
+        scheduler = await stage.scheduler(Core("epoch"))
         hanging = await stage.shard("a")
         dispatcher = await stage.dispatcher()
         hanging.engine.open.clear()

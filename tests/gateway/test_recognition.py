@@ -170,11 +170,13 @@ async def test_a_bad_request_does_not_end_a_stream(repository: ModelRepository) 
 
 
 async def stream(
-    client: Client, items: list[tuple[str, recognition_pb2.RecognizeRequest]]
+    client: Client,
+    items: list[tuple[str, recognition_pb2.RecognizeRequest]],
+    timeout: float | None = PATIENCE_S,
 ) -> AsyncIterator[recognition_pb2.StreamRecognizeResponse]:
     """Send requests over one stream and yield the answers as they come."""
     outgoing = Outgoing[recognition_pb2.StreamRecognizeRequest]()
-    call = client.recognition.StreamRecognize(outgoing, timeout=PATIENCE_S)
+    call = client.recognition.StreamRecognize(outgoing, timeout=timeout)
     for name, request in items:
         outgoing.put(recognition_pb2.StreamRecognizeRequest(id=name, request=request))
     outgoing.close()
@@ -214,7 +216,8 @@ async def test_a_call_without_a_deadline_gets_one(repository: ModelRepository) -
             await client.recognize(request_for(png(50)), timeout=None)
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert reason_of(raised.value) == "DEADLINE_EXCEEDED"
-        (answer,) = [answer async for answer in stream(client, [("x", request_for(png(50)))])]
+        late = stream(client, [("x", request_for(png(50)))], timeout=None)
+        (answer,) = [answer async for answer in late]
         assert from_status(answer.error).reason == "DEADLINE_EXCEEDED"
         shard.engine.open.set()
         assert (await client.recognize(request_for(png(50)))).results

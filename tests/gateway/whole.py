@@ -33,9 +33,11 @@ class Whole(AsyncExitStack):
         self.repository = repository
         self.registry = MemoryRegistry()
 
-    async def shard(self, name: str = "s") -> RunningShard:
+    async def shard(self, name: str = "s", piece_images: int = 4) -> RunningShard:
         """Start a shard."""
-        return await self.enter_async_context(running_shard(self.repository, self.registry, name))
+        return await self.enter_async_context(
+            running_shard(self.repository, self.registry, name, piece_images)
+        )
 
     async def others(self) -> None:
         """Start one of each service between gateway and shards."""
@@ -49,7 +51,7 @@ class Whole(AsyncExitStack):
 
     async def gateway(self, **options: Any) -> "Client":
         """Start a gateway and connect to it."""
-        settings = GatewaySettings(**{"port": 0, "piece_images": 4, **options})
+        settings = GatewaySettings(**{"port": 0, **options})
         running = await self.enter_async_context(
             running_service("gateway", Gateway, settings, self.registry)
         )
@@ -93,11 +95,11 @@ class Client:
 
 @asynccontextmanager
 async def whole(
-    repository: ModelRepository, **options: Any
+    repository: ModelRepository, piece_images: int = 4, **options: Any
 ) -> AsyncIterator[tuple[Whole, Client, RunningShard]]:
     """A cluster with one of everything that is ready to answer; options are the gateway's."""
     async with Whole(repository) as cluster:
-        shard = await cluster.shard()
+        shard = await cluster.shard(piece_images=piece_images)
         await cluster.others()
         client = await cluster.gateway(**options)
         await client.ready()

@@ -15,6 +15,7 @@ from services.common.errors import (
     ModelNotFoundError,
 )
 from services.common.models.key import ModelKey
+from services.common.scheduling.costs import Ran
 from services.common.statuses import from_status
 from services.common.tensors import to_array
 from services.inference.batch import Part
@@ -35,13 +36,15 @@ class Bench:
         self.device = Device(host.find)
         self.engine: NumpyEngine = engine_of(host.find(MODEL))
         self.finished = 0
+        self.ran: list[Ran | None] = []
 
     def submit(self, *parts: Part) -> None:
         """Queue the parts of one grant."""
         self.device.submit(list(parts), self._finish)
 
-    def _finish(self) -> None:
+    def _finish(self, ran: Ran | None) -> None:
         self.finished += 1
+        self.ran.append(ran)
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from services.common.rpc.channel import open_channel
 from services.common.rpc.leader import SCHEDULER_ROLE
 from services.common.rpc.links import Link
 from services.common.tensors import to_array
-from services.inference.shard import GRANTS_IN_HAND
 from tests.fakes import MemoryRegistry
 from tests.in_process import RunningShard, running_shard
 from tests.inference.models import MAX_BATCH, MODEL, pictures, repository_in, scores_of
@@ -154,18 +153,17 @@ async def test_a_shard_takes_no_more_grants_than_it_can_keep_busy_with(
     async with trio(repository) as (running, d, shard, link):
         shard.engine.open.clear()
         d.say(announcement(*range(1, 100), images=MAX_BATCH))
-        leases = list((await d.hear()).leases)
-        while len(leases) < GRANTS_IN_HAND:
-            leases += (await d.hear()).leases
-        assert running.book.outstanding_images("s") == GRANTS_IN_HAND * MAX_BATCH
-        batch = request((1,) * MAX_BATCH, grant=leases[0].grant_id)
+        (first,) = (await d.hear()).leases
+        batch = request((1,) * MAX_BATCH, grant=first.grant_id)
         pending = asyncio.create_task(call(link, batch))
         await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
-        assert running.book.outstanding_images("s") == GRANTS_IN_HAND * MAX_BATCH
+        # One on the device, and at most the next one on its way.
+        assert running.book.outstanding_images("s") <= 2 * MAX_BATCH
         shard.engine.open.set()
         await pending
-        (third,) = (await d.hear()).leases
-        assert third.grant_id not in {lease.grant_id for lease in leases}
+        (second,) = (await d.hear()).leases
+        assert second.grant_id != first.grant_id
+        assert running.book.outstanding_images("s") == MAX_BATCH
 
 
 async def test_the_parts_of_two_dispatchers_run_together(repository: ModelRepository) -> None:

@@ -12,8 +12,8 @@ from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
 from services.common.rpc.channel import open_channel
 from services.common.rpc.outgoing import Outgoing
+from services.scheduler.core import Scheduler as Core
 from services.scheduler.desk import Desk
-from services.scheduler.leasing import LeaseBook
 from services.scheduler.servicer import SchedulerServicer
 from tests.servers import serving
 from tests.waiting import PATIENCE_S
@@ -27,7 +27,7 @@ CATS = model_pb2.ModelVersion(name="cats", version=1)
 class Scheduler:
     """A scheduler that leads, and where it is."""
 
-    def __init__(self, book: LeaseBook) -> None:
+    def __init__(self, book: Core) -> None:
         self.book = book
         self.desk = Desk(book)
         self.desk.leading = True
@@ -35,9 +35,9 @@ class Scheduler:
 
 
 @asynccontextmanager
-async def scheduler(book: LeaseBook | None = None, port: int = 0) -> AsyncIterator[Scheduler]:
+async def scheduler(book: Core | None = None, port: int = 0) -> AsyncIterator[Scheduler]:
     """A scheduler for the time of the block; its streams break at the end."""
-    running = Scheduler(book or LeaseBook("epoch"))
+    running = Scheduler(book or Core("epoch"))
     add = partial(
         scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         SchedulerServicer(running.desk),

@@ -124,6 +124,22 @@ def test_an_expired_lease_is_leased_to_another_shard() -> None:
     assert second.pieces == first.pieces
 
 
+def test_a_late_report_does_not_undo_what_a_pull_said() -> None:
+    core = scheduler(a=FAST, b=SLOW)
+    core.shard_pulled("a", 0.0)
+    core.enqueue(pieces(4))
+    (first,) = core.assign(0.0)
+    core.enqueue([Piece(PieceKey("d", 50), MODEL, 8, 10.0)])
+    core.shard_pulled("a", 0.035, remaining_s=0.001)
+    (second,) = core.assign(0.035)
+    core.shard_pulled("a", 0.047, remaining_s=0.001)
+    core.grant_finished("a", first.grant_id, 0.047, [Ran(first.images, 0.036)])
+    core.enqueue([Piece(PieceKey("d", 51), MODEL, 8, 10.0)])
+    (third,) = core.assign(0.047)
+    assert second.shard == third.shard == "a"
+    assert third.finish == pytest.approx(0.060, abs=0.002)
+
+
 def test_models_take_turns() -> None:
     other = ModelKey("dogs", 1)
     core = Scheduler("epoch")

@@ -9,8 +9,8 @@ from services.common.errors import FacetError, InvalidRequestError, NotLeaderErr
 from services.common.rpc.channel import open_channel
 from services.common.rpc.outgoing import Outgoing
 from services.common.statuses import from_status
+from services.scheduler.core import Scheduler as Core
 from services.scheduler.desk import PART_WAIT_MS
-from services.scheduler.leasing import LeaseBook
 from tests.leaks import no_task_left  # noqa: F401
 from tests.scheduler.helpers import CATS, DispatcherStream, dispatcher, enqueue, scheduler, shard
 from tests.waiting import until
@@ -157,7 +157,7 @@ async def test_a_piece_past_its_deadline_is_dropped() -> None:
 
 
 async def test_an_expired_lease_comes_back() -> None:
-    book = LeaseBook("epoch", lease_s=0.05)
+    book = Core("epoch")
     async with (
         scheduler(book) as running,
         dispatcher(running.address) as d,

@@ -3,9 +3,9 @@
 `a` and `c` are fitted by recursive least squares with forgetting (Ljung, System Identification,
 11.2) on relative errors, so that a batch of one counts as much as a batch of 32. A single batch
 that took ten times as long (a page fault, a busy neighbour) must not bend the fit: beyond the
-usual error its weight falls with the square of its distance. A shard that really became slower is followed
-within two batches by `slowness`, the moving average of observed / predicted, while the fit takes
-the change over and `slowness` returns to 1.
+usual error its weight falls with the square of its distance. A shard that really became slower
+is followed within two batches by `slowness`, the moving average of observed / predicted, while
+the fit takes the change over and `slowness` returns to 1.
 """
 
 from collections.abc import Iterable

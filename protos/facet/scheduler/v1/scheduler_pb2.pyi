@@ -22,16 +22,22 @@ class DispatchRequest(_message.Message):
     def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PieceDescriptor(_message.Message):
-    __slots__ = ("piece_id", "model", "images", "timeout_ms")
+    __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted")
     PIECE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    ADMITTED_FIELD_NUMBER: _ClassVar[int]
     piece_id: int
     model: _model_pb2.ModelVersion
     images: int
     timeout_ms: int
-    def __init__(self, piece_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    request_id: int
+    tenant: str
+    admitted: bool
+    def __init__(self, piece_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., request_id: _Optional[int] = ..., tenant: _Optional[str] = ..., admitted: bool = ...) -> None: ...
 
 class LostPiece(_message.Message):
     __slots__ = ("piece_id", "grant_id", "shard_unreachable")
@@ -44,42 +50,78 @@ class LostPiece(_message.Message):
     def __init__(self, piece_id: _Optional[int] = ..., grant_id: _Optional[str] = ..., shard_unreachable: bool = ...) -> None: ...
 
 class DispatchResponse(_message.Message):
-    __slots__ = ("leases",)
+    __slots__ = ("leases", "refusals")
     LEASES_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
     leases: _containers.RepeatedCompositeFieldContainer[Lease]
-    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ...) -> None: ...
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("request_id", "predicted_ms", "retry_after_ms")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_MS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    predicted_ms: int
+    retry_after_ms: int
+    def __init__(self, request_id: _Optional[int] = ..., predicted_ms: _Optional[int] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("shard", "finish_us")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    FINISH_US_FIELD_NUMBER: _ClassVar[int]
+    shard: str
+    finish_us: int
+    def __init__(self, shard: _Optional[str] = ..., finish_us: _Optional[int] = ...) -> None: ...
 
 class Lease(_message.Message):
-    __slots__ = ("grant_id", "grant_parts", "shard", "address", "piece_ids", "model")
+    __slots__ = ("grant_id", "grant_parts", "shard", "address", "piece_ids", "model", "best")
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     GRANT_PARTS_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PIECE_IDS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIELD_NUMBER: _ClassVar[int]
     grant_id: str
     grant_parts: int
     shard: str
     address: str
     piece_ids: _containers.RepeatedScalarFieldContainer[int]
     model: _model_pb2.ModelVersion
-    def __init__(self, grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., shard: _Optional[str] = ..., address: _Optional[str] = ..., piece_ids: _Optional[_Iterable[int]] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ...) -> None: ...
+    best: _containers.RepeatedCompositeFieldContainer[Candidate]
+    def __init__(self, grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., shard: _Optional[str] = ..., address: _Optional[str] = ..., piece_ids: _Optional[_Iterable[int]] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., best: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
 
 class PullRequest(_message.Message):
-    __slots__ = ("hello", "models", "models_included", "pull", "finished", "draining")
+    __slots__ = ("hello", "models", "models_included", "pull", "finished", "ran", "remaining_us", "flight_us", "draining")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     MODELS_INCLUDED_FIELD_NUMBER: _ClassVar[int]
     PULL_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    RAN_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_US_FIELD_NUMBER: _ClassVar[int]
+    FLIGHT_US_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     hello: ShardHello
     models: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelDescriptor]
     models_included: bool
     pull: bool
     finished: _containers.RepeatedScalarFieldContainer[str]
+    ran: _containers.RepeatedCompositeFieldContainer[RanBatch]
+    remaining_us: int
+    flight_us: int
     draining: bool
-    def __init__(self, hello: _Optional[_Union[ShardHello, _Mapping]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., pull: bool = ..., finished: _Optional[_Iterable[str]] = ..., draining: bool = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[ShardHello, _Mapping]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., pull: bool = ..., finished: _Optional[_Iterable[str]] = ..., ran: _Optional[_Iterable[_Union[RanBatch, _Mapping]]] = ..., remaining_us: _Optional[int] = ..., flight_us: _Optional[int] = ..., draining: bool = ...) -> None: ...
+
+class RanBatch(_message.Message):
+    __slots__ = ("images", "device_us")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_US_FIELD_NUMBER: _ClassVar[int]
+    images: int
+    device_us: int
+    def __init__(self, images: _Optional[int] = ..., device_us: _Optional[int] = ...) -> None: ...
 
 class ShardHello(_message.Message):
     __slots__ = ("shard", "address")
@@ -96,15 +138,17 @@ class PullResponse(_message.Message):
     def __init__(self, grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
 
 class Grant(_message.Message):
-    __slots__ = ("grant_id", "model", "parts", "images", "expires_ms")
+    __slots__ = ("grant_id", "model", "parts", "images", "expires_ms", "parked_us")
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    PARKED_US_FIELD_NUMBER: _ClassVar[int]
     grant_id: str
     model: _model_pb2.ModelVersion
     parts: int
     images: int
     expires_ms: int
-    def __init__(self, grant_id: _Optional[str] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., parts: _Optional[int] = ..., images: _Optional[int] = ..., expires_ms: _Optional[int] = ...) -> None: ...
+    parked_us: int
+    def __init__(self, grant_id: _Optional[str] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., parts: _Optional[int] = ..., images: _Optional[int] = ..., expires_ms: _Optional[int] = ..., parked_us: _Optional[int] = ...) -> None: ...
