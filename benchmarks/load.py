@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import grpc
 import uvloop
@@ -20,12 +20,45 @@ TIMEOUT_S: Final = 60.0
 Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, recognition_pb2.RecognizeResponse]"
 
 
+class Door(Protocol):
+    """How a client asks a server. Made inside a running event loop."""
+
+    async def ask(self, request: bytes, images: int) -> None:
+        """Send a request; raise RuntimeError unless so many images were recognised."""
+
+    async def close(self) -> None:
+        """Close its connections."""
+
+
+class RecognitionDoor:
+    """Recognize, on one channel."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address)
+        # Requests are serialised beforehand: what is left of the client is sending and parsing.
+        self._call: Call = self._channel.unary_unary(
+            RECOGNIZE, response_deserializer=recognition_pb2.RecognizeResponse.FromString
+        )
+
+    async def ask(self, request: bytes, images: int) -> None:
+        """See Door.ask."""
+        response = await self._call(request, timeout=TIMEOUT_S)
+        if len(response.results) != images or not all(
+            result.classification.classes for result in response.results
+        ):
+            raise RuntimeError(f"not all images were recognised: {response}")
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
     """What a load process does."""
 
     address: str
-    """host:port of what answers RecognizeRequests."""
+    """host:port of what answers."""
     requests: Callable[[], Sequence[bytes]]
     """Makes the serialised requests, over there."""
     images: int
@@ -33,16 +66,18 @@ class LoadPlan:
     callers: int
     pids: Mapping[str, int] = field(default_factory=dict)
     """Processes whose processor time is measured, besides the client's own."""
+    door: Callable[[str], Door] = RecognitionDoor
+    """Makes the door at the address."""
 
 
 class ClosedLoop:
-    """Load from one process, on one channel. Every answer is parsed and checked."""
+    """Load from one process, through one door. Every answer is parsed and checked."""
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self._requests = itertools.cycle(plan.requests())
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        self._channel: grpc.aio.Channel | None = None
+        self._door: Door | None = None
         self._stopping = False
 
     def run(self, seconds: float) -> Measurement:
@@ -50,23 +85,19 @@ class ClosedLoop:
         return self._runner.run(self._run(seconds))
 
     def close(self) -> None:
-        """Close the channel."""
-        if self._channel is not None:
-            self._runner.run(self._channel.close())
+        """Close the door."""
+        if self._door is not None:
+            self._runner.run(self._door.close())
         self._runner.close()
 
     async def _run(self, seconds: float) -> Measurement:
-        if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._plan.address)
-        # Requests are serialised beforehand: what is left of the client is sending and parsing.
-        call: Call = self._channel.unary_unary(
-            RECOGNIZE, response_deserializer=recognition_pb2.RecognizeResponse.FromString
-        )
+        if self._door is None:
+            self._door = self._plan.door(self._plan.address)
         window = Window({**self._plan.pids, "client": os.getpid()})
         self._stopping = False
         async with asyncio.TaskGroup() as callers:
             for _ in range(self._plan.callers):
-                callers.create_task(self._caller(call, window))
+                callers.create_task(self._caller(self._door, window))
             await asyncio.sleep(warm_s(seconds))
             window.open()
             await asyncio.sleep(seconds)
@@ -74,17 +105,9 @@ class ClosedLoop:
             self._stopping = True
         return measurement
 
-    async def _caller(
-        self,
-        call: Call,
-        window: Window,
-    ) -> None:
+    async def _caller(self, door: Door, window: Window) -> None:
         images = self._plan.images
         while not self._stopping:
             started = time.perf_counter()
-            response = await call(next(self._requests), timeout=TIMEOUT_S)
-            if len(response.results) != images or not all(
-                result.classification.classes for result in response.results
-            ):
-                raise RuntimeError(f"not all images were recognised: {response}")
+            await door.ask(next(self._requests), images)
             window.done(images, started)

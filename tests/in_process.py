@@ -26,10 +26,10 @@ class RunningShard:
     """One shard that serves and follows the leading scheduler."""
 
     def __init__(
-        self, repository: ModelRepository, registry: MemoryRegistry, name: str, piece_images: int
+        self, repository: ModelRepository, registry: MemoryRegistry, name: str, **described: float
     ) -> None:
         self.name = name
-        load_one = partial(load, repository, piece_images=piece_images)
+        load_one = partial(load, repository, **described)
         self.host = ModelHost(repository, load_one, 2, self._models_changed)
         self.device = Device(self.host.find)
         self.shard: Shard | None = None
@@ -97,13 +97,10 @@ class RunningShard:
 
 @asynccontextmanager
 async def running_shard(
-    repository: ModelRepository,
-    registry: MemoryRegistry,
-    name: str = "s",
-    piece_images: int = 0,
+    repository: ModelRepository, registry: MemoryRegistry, name: str = "s", **described: float
 ) -> AsyncIterator[RunningShard]:
-    """A shard for the time of the block; its models want pieces of so many images (0: any)."""
-    running = RunningShard(repository, registry, name, piece_images)
+    """A shard for the time of the block; `described` is what it says of its models."""
+    running = RunningShard(repository, registry, name, **described)
     await running.start()
     try:
         yield running

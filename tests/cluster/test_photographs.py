@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from facet.launcher.plan import ClusterPlan
+from facet.recognition.v1 import recognition_pb2
 from services.common.models.repository import ModelRepository
 from tests.cluster.commands import facet
 from tests.cluster.running import RunningCluster, run
@@ -55,3 +56,17 @@ def test_photographs_of_other_kinds(photo_cluster: RunningCluster, test_data: Pa
     assert len(best) == 12
     assert best["hot_dog"] == "hotdog, hot dog, red hot"
     assert "macaw" in best["parrot"]
+
+
+def test_a_big_request_runs_on_several_shards_at_once(
+    photo_cluster: RunningCluster, test_data: Path
+) -> None:
+    files = sorted((test_data / "images" / "imagenet_train_sample").glob("*.JPEG"))[:32]
+    request = recognition_pb2.RecognizeRequest(
+        model=recognition_pb2.ModelSelector(name="mobilenet"),
+        images=[recognition_pb2.Image(content=file.read_bytes()) for file in files],
+        options=recognition_pb2.RecognitionOptions(explain=True),
+    )
+    response = photo_cluster.recognition.Recognize(request, timeout=60)
+    assert len({execution.shard for execution in response.executions}) == 2
+    assert sorted(p for execution in response.executions for p in execution.images) == [*range(32)]

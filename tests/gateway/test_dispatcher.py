@@ -40,9 +40,11 @@ class Stage(AsyncExitStack):
         """Let a scheduler lead."""
         return await self.enter_async_context(leading(self.registry, book))
 
-    async def shard(self, name: str) -> RunningShard:
+    async def shard(self, name: str, **described: float) -> RunningShard:
         """Add a shard."""
-        return await self.enter_async_context(running_shard(self.repository, self.registry, name))
+        return await self.enter_async_context(
+            running_shard(self.repository, self.registry, name, **described)
+        )
 
     async def dispatcher(self, name: str = "g", **options: int) -> Dispatching:
         """Add a dispatcher."""
@@ -311,6 +313,38 @@ async def test_too_much_is_refused_on_arrival(repository: ModelRepository) -> No
         await stage.shard("s")
         check(await pending, 1, 2, 3)
         check(await dispatcher.infer(1, 2, 3, 4), 1, 2, 3, 4)
+
+
+async def test_what_would_come_too_late_is_refused_by_the_scheduler(
+    repository: ModelRepository,
+) -> None:
+    async with Stage(repository) as stage:
+        scheduler = await stage.scheduler()
+        shard = await stage.shard("s", image_seconds=10)
+        dispatcher = await stage.dispatcher()
+        await until(lambda: dispatcher.dispatcher.connected and bool(scheduler.desk._shards))
+        with pytest.raises(OverloadedError, match="too close to the deadline") as raised:
+            await dispatcher.infer(1, 2, 3, seconds=5)
+        assert raised.value.retry_after_s > 0
+        await until(lambda: scheduler.book.empty)
+        assert shard.engine.batches == []
+        # It was wrong about its cost, and finds out with the first request that has the time.
+        check(await dispatcher.infer(1, seconds=100), 1)
+        check(await dispatcher.infer(1, 2, 3, seconds=5), 1, 2, 3)
+
+
+async def test_what_was_admitted_once_is_not_refused_by_the_next_scheduler(
+    repository: ModelRepository,
+) -> None:
+    async with Stage(repository) as stage:
+        dispatcher = await stage.dispatcher()
+        async with leading(stage.registry) as old:
+            waiting = dispatcher.start(1, seconds=PATIENCE_S)
+            await until(lambda: old.book.queued_images == 1)
+        await stage.shard("s", image_seconds=1000)
+        scheduler = await stage.scheduler()
+        check(await waiting, 1)
+        await until(lambda: scheduler.book.empty)
 
 
 @pytest.mark.parametrize("running", [False, True])

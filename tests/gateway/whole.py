@@ -36,7 +36,7 @@ class Whole(AsyncExitStack):
     async def shard(self, name: str = "s", piece_images: int = 4) -> RunningShard:
         """Start a shard."""
         return await self.enter_async_context(
-            running_shard(self.repository, self.registry, name, piece_images)
+            running_shard(self.repository, self.registry, name, piece_images=piece_images)
         )
 
     async def others(self) -> None:

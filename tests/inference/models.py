@@ -26,13 +26,17 @@ def repository_in(folder: Path, *names: str) -> ModelRepository:
     return repository
 
 
-def load(repository: ModelRepository, key: ModelKey, piece_images: int = 0) -> LoadedModel:
-    """Load a version; what `ModelHost` asks for once all but the key is bound."""
+def load(repository: ModelRepository, key: ModelKey, /, **described: float) -> LoadedModel:
+    """Load a version; what `ModelHost` asks for once all but the key is bound.
+
+    `described` are fields of the descriptor, true or not: what a piece or an image costs.
+    """
     manifest = repository.load_manifest(key.name, key.version)
     engine = NumpyEngine(manifest)
     plan = BatchPlan({1: 0.0}, exact=True)
     descriptor = manifest.to_descriptor(max_batch=MAX_BATCH, engine=engine.name)
-    descriptor.piece_images = piece_images
+    for field, value in described.items():
+        setattr(descriptor, field, value)
     return LoadedModel(key, LoadedVersion(manifest, engine, plan, 0.0), descriptor)
 
 

@@ -95,7 +95,9 @@ async def dispatcher(address: str, name: str = "d") -> AsyncIterator[DispatcherS
 
 
 @asynccontextmanager
-async def shard(address: str, name: str = "s", pulls: int = 1) -> AsyncIterator[ShardStream]:
+async def shard(
+    address: str, name: str = "s", pulls: int = 1, image_seconds: float = 0
+) -> AsyncIterator[ShardStream]:
     """A shard's stream for the time of the block; it serves cats and has pulled."""
     async with open_channel(address) as channel:
         outgoing = Outgoing[scheduler_pb2.PullRequest]()
@@ -104,7 +106,9 @@ async def shard(address: str, name: str = "s", pulls: int = 1) -> AsyncIterator[
         stream.say(
             scheduler_pb2.PullRequest(
                 hello=scheduler_pb2.ShardHello(shard=name, address=f"{name}:1"),
-                models=[model_pb2.ModelDescriptor(model=CATS, max_batch=16)],
+                models=[
+                    model_pb2.ModelDescriptor(model=CATS, max_batch=16, image_seconds=image_seconds)
+                ],
                 models_included=True,
             )
         )

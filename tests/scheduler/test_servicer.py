@@ -156,6 +156,31 @@ async def test_a_piece_past_its_deadline_is_dropped() -> None:
             assert list((await lease_of(d)).piece_ids) == [2]
 
 
+async def test_a_request_that_would_come_too_late_is_refused_as_a_whole() -> None:
+    async with (
+        scheduler() as running,
+        dispatcher(running.address) as d,
+        shard(running.address, image_seconds=1),
+    ):
+        await until(lambda: bool(running.desk._shards))
+        request = enqueue(1, 2, images=8, timeout_ms=2000)
+        for piece in request.enqueue:
+            piece.request_id = 7
+        d.say(request)
+        response = await d.hear()
+        assert not response.leases
+        (refusal,) = response.refusals
+        assert refusal.request_id == 7
+        assert refusal.predicted_ms > 2000
+        assert refusal.retry_after_ms > 0
+        assert running.book.empty
+        # What was admitted before is not refused any more.
+        for piece in request.enqueue:
+            piece.admitted = True
+        d.say(request)
+        assert list((await lease_of(d)).piece_ids) == [1, 2]
+
+
 async def test_an_expired_lease_comes_back() -> None:
     book = Core("epoch")
     async with (
