@@ -33,12 +33,8 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
 
     Raises ConfigurationError with the reason when it cannot be made.
     """
-    # The system's own: pytriton's server is linked to that one's library.
-    python = shutil.which(PYTHON, path=os.defpath)
-    if python is None:
-        raise ConfigurationError(f"there is no {PYTHON} of the system")
-    key = hashlib.sha256("\n".join([python, *requirements]).encode()).hexdigest()[:16]
-    folder = cache() / f"{name}-{key}"
+    python = _system_python()
+    folder = _folder(name, python, requirements)
     interpreter = folder / "bin" / "python"
     if not (folder / COMPLETE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
@@ -48,6 +44,27 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
         _run(*pip, *requirements)
         (folder / COMPLETE).touch()
     return interpreter
+
+
+def is_installed(name: str, requirements: Sequence[str]) -> bool:
+    """Whether `environment` would find it made."""
+    try:
+        return (_folder(name, _system_python(), requirements) / COMPLETE).is_file()
+    except ConfigurationError:
+        return False
+
+
+def _system_python() -> str:
+    # The system's own: pytriton's server is linked to that one's library.
+    python = shutil.which(PYTHON, path=os.defpath)
+    if python is None:
+        raise ConfigurationError(f"there is no {PYTHON} of the system")
+    return python
+
+
+def _folder(name: str, python: str, requirements: Sequence[str]) -> Path:
+    key = hashlib.sha256("\n".join([python, *requirements]).encode()).hexdigest()[:16]
+    return cache() / f"{name}-{key}"
 
 
 def _run(*command: str) -> None:

@@ -3,8 +3,8 @@
 MobileNetV2, JPEG bytes in, labels out, one picture a request, 32 requests at a time from one
 client process on the same cores. Every server decodes with the same function, runs the same file
 on the same engine, with two engines of one thread, and stays up all the time; the loads take
-turns. Each peer has a virtual environment of its own; one that cannot be installed or started is
-named with the reason.
+turns. So does one process without a server (benchmarks/in_process.py). Each peer has a virtual
+environment of its own; one that cannot be installed or started is named with the reason.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ import psutil
 
 from benchmarks.chain import CALLERS, load_files, load_requests
 from benchmarks.clusters import SHARDS, cluster
+from benchmarks.in_process import InProcess, InProcessPlan
 from benchmarks.load import ClosedLoop, Door, LoadPlan
 from benchmarks.measurement import Measurement, OthersMeter
 from benchmarks.models import PHOTOGRAPHS, ROOT, photograph_repository
@@ -38,6 +39,7 @@ from services.common.errors import ConfigurationError
 from services.common.models.repository import ModelRepository
 
 OURS: Final = "facet"
+NO_SERVER: Final = "one process"
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 5.0
 
@@ -159,7 +161,7 @@ class Results:
     """All that was measured."""
 
     measured: dict[str, Sequence[Measurement]]
-    """By the name of the server, ours first."""
+    """By the name of the server, ours first, that without a server last."""
     missing: dict[str, str]
     """The peers that are not there, and why."""
     others_cores: float
@@ -183,12 +185,15 @@ def measure(seconds: float) -> Results:
         sides = [
             stack.enter_context(worker(partial(ClosedLoop, plan))).run for plan in plans.values()
         ]
+        alone = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=SHARDS)
+        sides.append(stack.enter_context(worker(partial(InProcess, alone))).run)
         meter = OthersMeter()
         measured = measure_rounds(sides, seconds)
         others = meter.cores()
         if running.deaths:
             raise RuntimeError(f"processes died: {running.deaths}")
-    return Results(dict(zip(plans, measured, strict=True)), missing, others)
+    names = [*plans, NO_SERVER]
+    return Results(dict(zip(names, measured, strict=True)), missing, others)
 
 
 def _rate(measurement: Measurement) -> float:
@@ -198,7 +203,7 @@ def _rate(measurement: Measurement) -> float:
 def tell(options: Options, results: Results) -> None:
     """Print and write the figures."""
     lines: dict[str, str] = {}
-    ours = results.measured[OURS]
+    ours, alone = results.measured[OURS], results.measured[NO_SERVER]
     servers: dict[str, object] = {}
     for name, measured in results.measured.items():
         ratio = Pairs(ours, measured).ratio(_rate)
@@ -216,6 +221,7 @@ def tell(options: Options, results: Results) -> None:
             "img_per_s": rate.median,
             "img_per_s_spread": [rate.low, rate.high],
             "facet_ratio": ratio.median,
+            "share_of_one_process": Pairs(measured, alone).ratio(_rate).median,
             "p50_ms": p50.median,
             "p99_ms": p99.median,
             "cpu_us_per_image": round(cost, 1),

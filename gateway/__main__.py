@@ -97,10 +97,12 @@ class Gateway(Service):
 
     def _shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
         self._catalog.report(shard, report)
+        self._dispatcher.shard_reported(shard, self._catalog.reports[shard])
         self._notify()
 
     def _shards_changed(self) -> None:
         self._catalog.keep_only(self._shards.links)
+        self._dispatcher.shards_are(self._shards.links)
         self._notify()
 
     def _notify(self) -> None:

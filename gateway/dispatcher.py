@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -11,22 +11,20 @@ import structlog
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
-from gateway.pieces import News, Piece
-from gateway.pixels import PixelMemory, set_pixels
+from gateway.fallback import Fallback, Placed
+from gateway.pieces import News, Piece, timeout_error
+from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
+from gateway.sending import Sender
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
 from services.common.errors import (
-    DeadlineExceededError,
     FacetError,
     InternalError,
     InvalidRequestError,
-    LinkLostError,
     OverloadedError,
-    UnavailableError,
 )
 from services.common.rpc.fleet import Fleet
-from services.common.shared_memory import NO_SHARED_MEMORY
 from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
@@ -34,8 +32,6 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS: Final = 8
 """A piece that so many shards died of, or refused, is given up."""
 PIECE_IMAGES: Final = 8
-LINK_WAIT_S: Final = 1.0
-"""How long a lease on a shard that the registry has not named yet waits for it."""
 
 
 class Dispatcher:
@@ -43,7 +39,7 @@ class Dispatcher:
 
     A piece is announced until it is answered: a lease that comes to nothing is reported lost and
     the scheduler leases it again; a scheduler that goes away gets, when one leads again, all that
-    is not on a shard already. The first answer counts.
+    is not on a shard already; meanwhile pieces are placed without one. The first answer counts.
     """
 
     def __init__(
@@ -63,14 +59,14 @@ class Dispatcher:
         self.connected = False
         self._on_change = on_change
         self._name = name
-        self._shards = shards
-        self._memory = memory
+        self._sender = Sender(shards, memory)
         self._piece_images = piece_images
         self._max_queued_images = max_queued_images
         self._queued_images = 0
         self._ids = itertools.count(1)
         self._pieces: dict[int, Piece] = {}
         self._news: News | None = None
+        self._fallback = Fallback(name)
         self._sends: set[asyncio.Task[None]] = set()
 
     async def infer(
@@ -94,7 +90,7 @@ class Dispatcher:
             async with asyncio.timeout(deadline.remaining_s):
                 return await asyncio.gather(*(piece.answer for piece in pieces))
         except TimeoutError:
-            raise _timeout_error(pieces) from None
+            raise timeout_error(pieces) from None
         finally:
             self._queued_images -= count
             self._forget(pieces)
@@ -112,15 +108,48 @@ class Dispatcher:
                 for refusal in response.refusals:
                     self._refused(refusal)
                 for lease in response.leases:
-                    # Not a child of this session: what is on a shard outlives a scheduler.
-                    send = asyncio.create_task(self._send(lease, news))
-                    self._sends.add(send)
-                    send.add_done_callback(self._sends.discard)
+                    self._start(self._send(lease, news))
         finally:
             self._set_connected(False)
             self._news = None  # whoever leads next is told of every piece that waits then
             news.close()
             stream.cancel()
+            self._place_waiting()
+
+    def shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
+        """Take in what a shard says of itself, models included."""
+        self._fallback.reported(shard, report)
+        self._place_waiting()
+
+    def shards_are(self, shards: Collection[str]) -> None:
+        """Forget what other shards reported."""
+        self._fallback.shards_are(shards)
+
+    def _place_waiting(self) -> None:
+        """Without a scheduler, place every piece that waits and can be placed."""
+        if self._news is None:
+            for piece in self._pieces.values():
+                if piece.waits and not piece.placed:
+                    self._place(piece)
+
+    def _place(self, piece: Piece) -> None:
+        if (placed := self._fallback.lease(piece)) is not None:
+            piece.placed = True
+            self._start(self._send_placed(piece, placed))
+
+    async def _send_placed(self, piece: Piece, placed: Placed) -> None:
+        try:
+            await self._send(placed.lease, News())  # no scheduler is to hear of it
+        finally:
+            self._fallback.ended(placed)
+            piece.placed = False
+            self._place_waiting()
+
+    def _start(self, send: Coroutine[Any, Any, None]) -> None:
+        # Not a child of a session: what is on a shard outlives a scheduler.
+        task = asyncio.create_task(send)
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
 
     def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
         for piece in self._pieces.values():
@@ -161,6 +190,8 @@ class Dispatcher:
         self._pieces.update((piece.piece_id, piece) for piece in pieces)
         if self._news is not None:
             self._news.enqueue(pieces)
+        else:
+            self._place_waiting()
 
     def _forget(self, pieces: list[Piece]) -> None:
         for piece in pieces:
@@ -185,7 +216,7 @@ class Dispatcher:
                 piece.attempts += 1
                 piece.sending += 1
         try:
-            response = await self._call(lease, pieces)
+            response = await self._sender.send(lease, pieces)
         except FacetError as error:
             self._lost(lease, pieces, error, news)
         except Exception:
@@ -196,35 +227,6 @@ class Dispatcher:
         finally:
             for piece in pieces:
                 piece.sending -= 1
-
-    async def _call(
-        self, lease: scheduler_pb2.Lease, pieces: list[Piece]
-    ) -> inference_pb2.InferResponse:
-        link = await self._link(lease.shard)
-        deadline = max((piece.deadline for piece in pieces), default=Deadline.after(LINK_WAIT_S))
-        request = inference_pb2.InferRequest(
-            timeout_ms=deadline.remaining_ms,
-            grant_id=lease.grant_id,
-            grant_parts=lease.grant_parts,
-            model=lease.model,
-            memory=self._memory.handle if link.shares_memory else None,
-        )
-        for piece in pieces:
-            message = request.pieces.add(piece_id=piece.piece_id, images=len(piece.positions))
-            set_pixels(message, piece.pixels, shared=link.shares_memory)
-        try:
-            return await link.call(request, deadline)
-        except UnavailableError as error:
-            if error.reason == NO_SHARED_MEMORY:
-                link.shares_memory = False
-            raise
-
-    async def _link(self, shard: str) -> ShardLink:
-        """The link to a shard; the scheduler may know a new one before the registry says so."""
-        link = await self._shards.wait_for(shard, Deadline.after(LINK_WAIT_S))
-        if link is None:
-            raise LinkLostError(f"shard {shard} cannot be reached")
-        return link
 
     def _answered(
         self,
@@ -251,6 +253,7 @@ class Dispatcher:
                         queue_us=response.queue_us,
                         device_us=response.device_us,
                         attempts=piece.attempts,
+                        candidates=lease.best,
                     )
                 )
 
@@ -265,6 +268,7 @@ class Dispatcher:
             log.warning("lease lost", shard=lease.shard, pieces=len(pieces), error=error.message)
         for piece in pieces:
             piece.last_error = error
+            piece.avoid.add(lease.shard)
             if piece.answer.done():
                 continue
             if isinstance(error, InvalidRequestError) or piece.attempts >= MAX_ATTEMPTS:
@@ -275,13 +279,3 @@ class Dispatcher:
             elif self._news is not None:
                 # Leased by a former scheduler; the present one has not heard of the piece.
                 self._news.enqueue([piece])
-
-
-def _timeout_error(pieces: list[Piece]) -> FacetError:
-    """What kept the pieces that have no answer, as far as is known."""
-    open_pieces = [piece for piece in pieces if not piece.answered]
-    errors = [piece.last_error for piece in open_pieces if piece.last_error is not None]
-    because = f"; last: {errors[0].message}" if errors else ""
-    if all(piece.attempts == 0 for piece in open_pieces):
-        return DeadlineExceededError(f"the deadline passed while waiting for a shard{because}")
-    return DeadlineExceededError(f"the deadline passed during inference{because}")

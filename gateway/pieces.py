@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from gateway.pixels import Pixels
 from gateway.requests import Output
 from services.common.deadline import Deadline
-from services.common.errors import FacetError
+from services.common.errors import DeadlineExceededError, FacetError
 
 
 @dataclass(slots=True, eq=False)
@@ -26,10 +26,14 @@ class Piece:
     """The request that it belongs to; its pieces are admitted or refused together."""
     announced: bool = False
     """A scheduler was told of it, and will not refuse it any more."""
+    avoid: set[str] = field(default_factory=set)
+    """Shards that could not answer for it."""
     attempts: int = 0
     """How often it was leased."""
     sending: int = 0
     """Leases on which it is on its way now."""
+    placed: bool = False
+    """It is on its way without a scheduler."""
     last_error: FacetError | None = None
 
     @property
@@ -98,3 +102,13 @@ class News:
             piece_id=piece.piece_id, grant_id=lease.grant_id, shard_unreachable=True
         )
         self._some.set()
+
+
+def timeout_error(pieces: list[Piece]) -> FacetError:
+    """What kept the pieces that have no answer, as far as is known."""
+    open_pieces = [piece for piece in pieces if not piece.answered]
+    errors = [piece.last_error for piece in open_pieces if piece.last_error is not None]
+    because = f"; last: {errors[0].message}" if errors else ""
+    if all(piece.attempts == 0 for piece in open_pieces):
+        return DeadlineExceededError(f"the deadline passed while waiting for a shard{because}")
+    return DeadlineExceededError(f"the deadline passed during inference{because}")

@@ -56,4 +56,8 @@ def _execution(output: Output) -> recognition_pb2.Execution:
         queue_us=output.queue_us,
         device_us=output.device_us,
         attempts=output.attempts,
+        candidates=[
+            recognition_pb2.Candidate(shard=each.shard, finish_us=each.finish_us)
+            for each in output.candidates
+        ],
     )

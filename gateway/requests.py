@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import tensor_pb2
 from gateway.pixels import Pixels
 from services.common.errors import FacetError
@@ -47,3 +48,5 @@ class Output:
     queue_us: int
     device_us: int
     attempts: int
+    candidates: Sequence[scheduler_pb2.Candidate] = ()
+    """The best three shards when the piece was leased."""

@@ -37,8 +37,8 @@ class Api(litserve.LitAPI):
         return self._recognizer.recognize(pictures)
 
     def unbatch(self, output: Any) -> Any:
-        """Return the answers one by one."""
-        return iter(output)
+        """Return the answers as they are: one a picture."""
+        return output
 
     def encode_response(self, output: tuple[list[str], list[float]]) -> dict[str, Any]:
         """Return the body of the answer."""

@@ -82,7 +82,8 @@ class GrantBook(Generic[PartT]):
     def finish(self, grant_id: str, now: float) -> bool:
         """A batch of the grant has run; return whether the scheduler is to be told."""
         grant = self._grants.get(grant_id)
-        if grant is None or grant.finished:
+        if grant is None or grant.finished or not grant.left:
+            # Forgotten since, and perhaps known again by a part that came very late.
             return False
         if grant.announced:
             del self._grants[grant_id]

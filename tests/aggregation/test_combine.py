@@ -14,6 +14,7 @@ from facet.recognition.v1 import recognition_pb2
 from services.aggregation.combine import classify, combine_pieces, top_indices
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_message
+from tests.repeatable import repeatable
 
 # Few values, so that there are many ties.
 VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0, math.inf, -math.inf, math.nan]) | st.floats(
@@ -34,6 +35,7 @@ def best(row: npt.NDArray[np.float32], top_k: int) -> list[int]:
     return sorted(range(len(row)), key=rank)[:top_k]
 
 
+@repeatable
 @given(SCORES, st.integers(1, 15))
 def test_the_best_are_those_of_plain_sorting(scores: npt.NDArray[np.float32], top_k: int) -> None:
     before = scores.copy()
@@ -41,6 +43,7 @@ def test_the_best_are_those_of_plain_sorting(scores: npt.NDArray[np.float32], to
     np.testing.assert_array_equal(scores, before)
 
 
+@repeatable
 @given(SCORES)
 def test_no_limit_means_all(scores: npt.NDArray[np.float32]) -> None:
     assert top_indices(scores, 0).tolist() == [best(row, len(row)) for row in scores]
@@ -83,6 +86,7 @@ def split_requests(
     return scores, pieces, missing, draw(st.integers(1, 8))
 
 
+@repeatable
 @given(split_requests())
 def test_pieces_in_any_order_become_results_in_the_order_of_the_request(
     request: tuple[npt.NDArray[np.float32], list[list[int]], list[int], int],

@@ -98,3 +98,20 @@ def test_without_a_load_the_shard_that_died_is_replaced(
 
     own_cluster.wait_for_view(replaced)
     assert [death.name for death in deaths] == ["inference-2"]
+
+
+def test_a_frozen_scheduler_is_done_without(
+    own_cluster: RunningCluster, deaths: list[Death], digits_request: ImageRequest
+) -> None:
+    expected = _expected(own_cluster, digits_request, 24)
+    with load(own_cluster, digits_request(24), expected) as running:
+        running.wait_for(20)
+        own_cluster.kill("scheduler-1", signal.SIGSTOP)
+        try:
+            own_cluster.wait_for_view(lambda view: "no scheduler leads" in view.missing)
+            running.wait_for(50)
+        finally:
+            own_cluster.kill("scheduler-1", signal.SIGCONT)
+        own_cluster.wait_ready()
+        running.wait_for(20)
+    assert not deaths

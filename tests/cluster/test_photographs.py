@@ -69,4 +69,8 @@ def test_a_big_request_runs_on_several_shards_at_once(
     )
     response = photo_cluster.recognition.Recognize(request, timeout=60)
     assert len({execution.shard for execution in response.executions}) == 2
+    for execution in response.executions:
+        assert execution.candidates
+        assert execution.batch_size >= 1
+        assert execution.device_us > 0
     assert sorted(p for execution in response.executions for p in execution.images) == [*range(32)]

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from services.common.deadline import Deadline
 from services.common.errors import DeadlineExceededError
+from tests.repeatable import repeatable
 
 
+@repeatable
 @given(st.floats(min_value=0.5, max_value=1e6))
 def test_what_is_left_is_at_most_what_was_given(seconds: float) -> None:
     deadline = Deadline.after(seconds)

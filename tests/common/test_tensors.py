@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from facet.type.v1 import tensor_pb2
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_array, to_message
+from tests.repeatable import repeatable
 
 DTYPES = st.sampled_from(["u1", "<f4", ">f4", "<i4", ">i4", "<i8", ">i8"])
 ARRAYS = DTYPES.flatmap(
@@ -20,6 +21,7 @@ ARRAYS = DTYPES.flatmap(
 )
 
 
+@repeatable
 @given(ARRAYS)
 def test_an_array_survives_a_message(array: npt.NDArray[Any]) -> None:
     message = tensor_pb2.Tensor.FromString(to_message(array).SerializeToString())
@@ -28,6 +30,7 @@ def test_an_array_survives_a_message(array: npt.NDArray[Any]) -> None:
     np.testing.assert_array_equal(again, array)
 
 
+@repeatable
 @given(ARRAYS)
 def test_a_view_is_sent_as_what_it_shows(array: npt.NDArray[Any]) -> None:
     np.testing.assert_array_equal(to_array(to_message(array.T)), array.T)
@@ -67,6 +70,7 @@ def test_bytes_that_do_not_fit_the_shape_are_refused(shape: list[int], size: int
     assert raised.value.reason == "WRONG_SHAPE"
 
 
+@repeatable
 @given(
     st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
     st.binary(max_size=16),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from facet.inference.v1 import inference_pb2
 from gateway.dispatcher import Dispatcher
 from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
@@ -78,15 +79,23 @@ async def dispatching(
     repository: ModelRepository,
     *,
     name: str = "g",
+    watched: set[str] | None = None,
     piece_images: int = 2,
     max_queued_images: int = 1000,
     on_change: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Dispatching]:
-    """A dispatcher for the time of the block; nothing is left in it at the end."""
+    """A dispatcher for the time of the block; nothing is left in it at the end.
+
+    `watched`: it hears what shards report, and their names are put there when it has.
+    """
+
+    def reported(shard: str, report: inference_pb2.WatchShardResponse) -> None:
+        if watched is not None and report.models_included:
+            dispatcher.shard_reported(shard, report)
+            watched.add(shard)
+
     fleet: Fleet[ShardLink] = Fleet(
-        registry,
-        "inference",
-        lambda instance, changed: ShardLink(instance, changed, lambda *_: None),
+        registry, "inference", lambda instance, changed: ShardLink(instance, changed, reported)
     )
     dispatcher = Dispatcher(
         name,

@@ -9,6 +9,7 @@ from facet.type.v1 import model_pb2, tensor_pb2
 from gateway.checks import Limits, check_one_source, check_options, check_selector
 from gateway.requests import DEFAULT_TOP_K, Options
 from services.common.errors import DeadlineExceededError, InvalidRequestError
+from tests.repeatable import repeatable
 
 LIMITS = Limits(max_images=4, default_deadline_s=10, max_deadline_s=60)
 SPEC = model_pb2.InputSpec(height=2, width=3, channels=1)
@@ -101,6 +102,7 @@ def tensor(shape: list[int], size: int, dtype: int = 1) -> tensor_pb2.Tensor:
     return message
 
 
+@repeatable
 @given(st.binary(min_size=6, max_size=24))
 def test_a_tensor_is_taken_apart_into_pictures(data: bytes) -> None:
     data = data[: len(data) // 6 * 6]

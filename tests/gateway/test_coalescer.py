@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.coalescer import Coalescer
 from services.common.errors import InternalError
 from tests.leaks import no_task_left  # noqa: F401
+from tests.repeatable import repeatable
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -175,6 +176,7 @@ async def test_nothing_to_submit_is_no_call() -> None:
     assert calls.sent == []
 
 
+@repeatable
 @given(
     submissions=st.lists(st.lists(st.integers(0, 15), max_size=5), max_size=12),
     turns=st.lists(st.integers(0, 3), min_size=1, max_size=20),

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,10 +47,10 @@ class Stage(AsyncExitStack):
             running_shard(self.repository, self.registry, name, **described)
         )
 
-    async def dispatcher(self, name: str = "g", **options: int) -> Dispatching:
+    async def dispatcher(self, name: str = "g", **options: Any) -> Dispatching:
         """Add a dispatcher."""
         return await self.enter_async_context(
-            dispatching(self.registry, self.repository, name=name, **options)  # type: ignore[arg-type]
+            dispatching(self.registry, self.repository, name=name, **options)
         )
 
 
@@ -420,3 +421,31 @@ async def test_many_requests_through_deaths_and_elections(repository: ModelRepos
         for first, request in enumerate(requests):
             check(await request, *(20 + (first + n) % 200 for n in range(1 + first % 7)))
         await until(lambda: scheduler.book.empty)
+
+
+async def test_without_a_scheduler_pieces_go_where_they_finish_first(
+    repository: ModelRepository,
+) -> None:
+    async with Stage(repository) as stage:
+        watched: set[str] = set()
+        for name in ("s", "t"):
+            await stage.shard(name, batch_seconds=0.01, image_seconds=0.001)
+        dispatcher = await stage.dispatcher(watched=watched)
+        await until(lambda: watched == {"s", "t"})
+        outputs = await dispatcher.infer(*range(1, 13))
+        check(outputs, *range(1, 13))
+        assert {output.shard for output in outputs} == {"s", "t"}
+
+
+async def test_a_scheduler_that_dies_is_not_missed(repository: ModelRepository) -> None:
+    async with Stage(repository) as stage:
+        await stage.shard("s")
+        dispatcher = await stage.dispatcher(watched=set())
+        async with leading(stage.registry):
+            await until(lambda: dispatcher.dispatcher.connected)
+            check(await dispatcher.infer(1, 2), 1, 2)
+        check(await dispatcher.infer(3, 4), 3, 4)
+        new = await stage.scheduler()
+        await until(lambda: dispatcher.dispatcher.connected)
+        check(await dispatcher.infer(5), 5)
+        await until(lambda: new.book.empty)

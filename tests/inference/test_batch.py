@@ -17,6 +17,7 @@ from services.common.tensors import to_array
 from services.inference.batch import PieceInput, piece_output, run_pieces, unpack
 from tests.inference.models import pictures, scores_of
 from tests.models.contents import SPEC
+from tests.repeatable import repeatable
 
 POISON = 13
 
@@ -32,6 +33,7 @@ def model(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 PIECES = st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=5), min_size=1, max_size=12)
 
 
+@repeatable
 @given(PIECES)
 def test_all_but_the_poison_pieces_are_answered(values: list[list[int]]) -> None:
     pieces = [PieceInput(place, pictures(*piece)) for place, piece in enumerate(values)]
@@ -69,6 +71,7 @@ def test_one_poison_piece_costs_few_runs() -> None:
     assert len(runs) == 1 + 2 * 5
 
 
+@repeatable
 @given(st.binary(min_size=1, max_size=4 * SPEC.nbytes), st.lists(st.integers(0, 90), max_size=4))
 def test_chunks_are_read_as_one(data: bytes, cuts: list[int]) -> None:
     images = -(-len(data) // SPEC.nbytes)

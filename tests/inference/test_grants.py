@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.inference.grants import REMEMBER_S, GrantBook
+from tests.repeatable import repeatable
 
 WAIT = 5
 picks = st.integers(0, 1000)
@@ -82,6 +83,17 @@ def test_a_new_scheduler_hears_nothing_of_the_grants_of_the_former_one() -> None
     assert not book.finish("running", now=1)
     assert book.expire(5) == [("waiting", ["b"])]
     assert not book.finish("waiting", now=6)
+
+
+def test_the_end_of_a_batch_does_not_end_a_part_that_came_later() -> None:
+    book: GrantBook[str] = GrantBook()
+    book.announce("g", 2, expires=5)
+    assert book.expire(5) == [("g", [])]
+    assert book.add("g", "late", 2, expires=10) == ["late"]
+    assert book.finish("g", now=6)
+    assert book.add("g", "later", 2, expires=11) is None
+    assert not book.finish("g", now=7)
+    assert book.expire(11) == [("g", ["later"])]
 
 
 class Grants(RuleBasedStateMachine):
@@ -177,4 +189,4 @@ class Grants(RuleBasedStateMachine):
 
 
 TestGrants = Grants.TestCase
-TestGrants.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestGrants.settings = settings(repeatable, max_examples=60, stateful_step_count=40)

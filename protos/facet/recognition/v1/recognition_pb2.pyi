@@ -78,20 +78,30 @@ class ClassScore(_message.Message):
     def __init__(self, label: _Optional[str] = ..., index: _Optional[int] = ..., score: _Optional[float] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("shard", "images", "batch_size", "queue_us", "device_us", "attempts")
+    __slots__ = ("shard", "images", "batch_size", "queue_us", "device_us", "attempts", "candidates")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     QUEUE_US_FIELD_NUMBER: _ClassVar[int]
     DEVICE_US_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     shard: str
     images: _containers.RepeatedScalarFieldContainer[int]
     batch_size: int
     queue_us: int
     device_us: int
     attempts: int
-    def __init__(self, shard: _Optional[str] = ..., images: _Optional[_Iterable[int]] = ..., batch_size: _Optional[int] = ..., queue_us: _Optional[int] = ..., device_us: _Optional[int] = ..., attempts: _Optional[int] = ...) -> None: ...
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    def __init__(self, shard: _Optional[str] = ..., images: _Optional[_Iterable[int]] = ..., batch_size: _Optional[int] = ..., queue_us: _Optional[int] = ..., device_us: _Optional[int] = ..., attempts: _Optional[int] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("shard", "finish_us")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    FINISH_US_FIELD_NUMBER: _ClassVar[int]
+    shard: str
+    finish_us: int
+    def __init__(self, shard: _Optional[str] = ..., finish_us: _Optional[int] = ...) -> None: ...
 
 class StreamRecognizeRequest(_message.Message):
     __slots__ = ("id", "request")

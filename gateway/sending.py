@@ -1,0 +1,58 @@
+"""Sending pieces to the shard that they were leased to."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from facet.inference.v1 import inference_pb2
+from facet.scheduler.v1 import scheduler_pb2
+from gateway.pieces import Piece
+from gateway.pixels import PixelMemory, set_pixels
+from gateway.shards import ShardLink
+from services.common.deadline import Deadline
+from services.common.errors import LinkLostError, UnavailableError
+from services.common.rpc.fleet import Fleet
+from services.common.shared_memory import NO_SHARED_MEMORY
+
+LINK_WAIT_S: Final = 1.0
+"""How long a lease on a shard that the registry has not named yet waits for it."""
+
+
+class Sender:
+    """Sends tensors, as handles to shared memory where the shard is on this host."""
+
+    def __init__(self, shards: Fleet[ShardLink], memory: PixelMemory) -> None:
+        self._shards = shards
+        self._memory = memory
+
+    async def send(
+        self, lease: scheduler_pb2.Lease, pieces: Sequence[Piece]
+    ) -> inference_pb2.InferResponse:
+        """Send this dispatcher's part of a grant and return the answer.
+
+        Raises LinkLostError when the shard cannot be reached, and what the shard answered.
+        """
+        link = await self._link(lease.shard)
+        deadline = max((piece.deadline for piece in pieces), default=Deadline.after(LINK_WAIT_S))
+        request = inference_pb2.InferRequest(
+            timeout_ms=deadline.remaining_ms,
+            grant_id=lease.grant_id,
+            grant_parts=lease.grant_parts,
+            model=lease.model,
+            memory=self._memory.handle if link.shares_memory else None,
+        )
+        for piece in pieces:
+            message = request.pieces.add(piece_id=piece.piece_id, images=len(piece.positions))
+            set_pixels(message, piece.pixels, shared=link.shares_memory)
+        try:
+            return await link.call(request, deadline)
+        except UnavailableError as error:
+            if error.reason == NO_SHARED_MEMORY:
+                link.shares_memory = False
+            raise
+
+    async def _link(self, shard: str) -> ShardLink:
+        """The link to a shard; the scheduler may know a new one before the registry says so."""
+        link = await self._shards.wait_for(shard, Deadline.after(LINK_WAIT_S))
+        if link is None:
+            raise LinkLostError(f"shard {shard} cannot be reached")
+        return link
