@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2, tensor_pb2
+from gateway.pixels import TensorRows
 from gateway.requests import DEFAULT_TOP_K, Options, Prepared
 from services.common.deadline import Deadline
 from services.common.errors import InvalidRequestError
@@ -71,8 +72,7 @@ class Limits:
         if count == 0:
             raise InvalidRequestError("the tensor has no images", reason="EMPTY_REQUEST")
         self._check_count(count)
-        rows = [data[first : first + row.nbytes] for first in range(0, len(data), row.nbytes)]
-        return Prepared(count=count, positions=range(count), pixels=rows)
+        return Prepared(count=count, positions=range(count), pixels=TensorRows(data, row.nbytes))
 
     def _check_count(self, images: int) -> None:
         if images > self.max_images:

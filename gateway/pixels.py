@@ -1,7 +1,7 @@
 """Pixels between the steps: in memory that the services of this host share, or as bytes."""
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, overload
 
 from facet.inference.v1 import inference_pb2
 from facet.preprocessing.v1 import preprocessing_pb2
@@ -36,6 +36,35 @@ class SharedPixels:
 
 Pixels: TypeAlias = bytes | SharedPixels
 """uint8, height x width x channels, of one picture."""
+
+
+class TensorRows(Sequence[Pixels]):
+    """The pictures of one tensor. A stretch of them is one chunk of bytes, cut once."""
+
+    def __init__(self, data: bytes, nbytes: int) -> None:
+        """`data` holds whole pictures of so many bytes each."""
+        self._data = data
+        self._nbytes = nbytes
+
+    def __len__(self) -> int:
+        return len(self._data) // self._nbytes
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(place, int):
+            if not 0 <= place < len(self):
+                raise IndexError(place)
+            return self._rows(place, place + 1)
+        first, end, _ = place.indices(len(self))
+        return [self._rows(first, end)]
+
+    def _rows(self, first: int, end: int) -> bytes:
+        return self._data[first * self._nbytes : end * self._nbytes]
 
 
 class PixelMemory:

@@ -6,7 +6,7 @@ import pytest
 
 from facet.inference.v1 import inference_pb2
 from facet.preprocessing.v1 import preprocessing_pb2
-from gateway.pixels import LEAST_BYTES, Loan, PixelMemory, Pixels, set_pixels
+from gateway.pixels import LEAST_BYTES, Loan, PixelMemory, Pixels, TensorRows, set_pixels
 from services.common.shared_memory import AttachedArena
 
 MIB = 1024 * 1024
@@ -94,3 +94,12 @@ def test_a_piece_is_given_in_one_way(memory: PixelMemory) -> None:
         piece = inference_pb2.Piece()
         set_pixels(piece, pixels, shared=reaches)
         assert (len(piece.offsets), len(piece.pixels)) == (offsets, chunks)
+
+
+def test_a_stretch_of_a_tensor_is_one_chunk() -> None:
+    rows = TensorRows(b"aabbccdd", 2)
+    assert len(rows) == 4
+    assert (rows[0], rows[3]) == (b"aa", b"dd")
+    assert list(rows) == [b"aa", b"bb", b"cc", b"dd"]
+    assert rows[1:3] == [b"bbcc"]
+    assert rows[2:9] == [b"ccdd"]
