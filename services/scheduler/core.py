@@ -103,7 +103,7 @@ class Scheduler:
         its shards may be restarting.
         """
         lane = self._fleet.lane(model)
-        if lane is None or not lane.members:
+        if lane is None or not any(self._fleet.shards[name].at_work for name in lane.members):
             return None
         self._fleet.settle(now)
         own = queued = 0

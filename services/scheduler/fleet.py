@@ -3,12 +3,19 @@
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import CostModel, Ran, prior
 from services.scheduler.descriptors import Grant, Serving
 from services.scheduler.lane import Clock, Lane, Member
 from services.scheduler.usage import Usage
+
+
+SILENT_S: Final = 0.25
+"""A shard that has nothing to do for so long and does not pull is taken to hang."""
+FAR_S: Final = 1e6
+"""When a shard that hangs is taken to be free."""
 
 
 @dataclass(slots=True, eq=False)
@@ -131,6 +138,11 @@ class Fleet:
                 del shard.grants[grant_id]
             if expired:
                 self._restart(shard, now)
+            silent = bool(expired) or shard.clock.end < now - SILENT_S
+            if silent and not shard.at_work:
+                # It neither works nor asks for work: nothing may be left to it until it pulls.
+                shard.clock.end = now + FAR_S
+                self._touched[shard.clock.shard] = shard
 
     def settle(self, now: float) -> None:
         """Let the lanes know what messages changed; to be called before they are asked."""

@@ -9,6 +9,7 @@ from services.common.scheduling.costs import Ran
 from services.scheduler import hedging
 from services.scheduler.core import Scheduler
 from services.scheduler.descriptors import Grant
+from services.scheduler.granting import MIN_GRANT_IMAGES, OVERFILL, RESERVE
 from services.scheduler.pieces import PieceKey
 
 HEDGE_SHARE = 0.5  # more than in production, so that short runs hedge at all
@@ -104,8 +105,22 @@ class Account(RuleBasedStateMachine):
                 behind = not piece.leases and key not in grant.pieces
                 if mine and behind and piece.tenant == tenant and piece.model == grant.model:
                     earlier = (piece.deadline, piece.arrival) < mine[-1]
-                    must_wait = piece.deadline <= self.now or self._waits(piece, grant.shard)
-                    assert not earlier or must_wait
+                    must_wait = piece.deadline <= self._too_late(grant)
+                    assert not earlier or must_wait or self._waits(piece, grant.shard)
+
+    def _too_late(self, grant: Grant) -> float:
+        """Pieces due by then may be left behind: the shard might not finish them in time.
+
+        It was asked for a batch of at most OVERFILL times all that waited, and an image takes no
+        longer than the share of it in the batch that it got.
+        """
+        waited = sum(
+            piece.images
+            for key, piece in self.pieces.items()
+            if piece.model == grant.model and (not piece.leases or key in grant.pieces)
+        )
+        longest = max(OVERFILL * waited, MIN_GRANT_IMAGES) / grant.images
+        return self.now + RESERVE * (grant.finish - self.now) * (1 + longest)
 
     def must_run(self, piece: Waiting) -> bool:
         """Every shard that serves the piece has a credit, and one of them may take it."""

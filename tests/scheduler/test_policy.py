@@ -195,3 +195,39 @@ def test_full_batch_utilisation_tells_how_much_more_fits() -> None:
         usage.ran(0.001125, step * 0.005)
     assert usage.share(400 * 0.005) == pytest.approx(0.225, rel=0.05)
     assert usage.share(60.0) < 0.01
+
+
+def test_nothing_is_left_to_a_shard_that_hangs() -> None:
+    core = scheduler(hangs=FAST, works=SLOW)
+    core.shard_pulled("hangs", 0.0)
+    core.enqueue(pieces(1, images=1))
+    (lost,) = core.assign(0.0)
+    assert lost.shard == "hangs"
+    core.shard_pulled("works", 1.0)
+    core.expire(lost.expires)
+    core.enqueue([Piece(PieceKey("d", 99), MODEL, 1, 100.0)])
+    granted = [piece for grant in core.assign(lost.expires) for piece in grant.pieces]
+    assert len(granted) == 2
+
+
+def test_nothing_is_left_to_a_shard_that_never_pulls() -> None:
+    core = scheduler(silent=FAST, works=SLOW)
+    core.shard_pulled("works", 0.0)
+    core.enqueue(pieces(1, images=1))
+    assert core.assign(0.0) == []
+    core.expire(1.0)
+    (grant,) = core.assign(1.0)
+    assert grant.shard == "works"
+    core.shard_pulled("silent", 2.0)
+    core.enqueue([Piece(PieceKey("d", 99), MODEL, 1, 100.0)])
+    (grant,) = core.assign(2.0)
+    assert grant.shard == "silent"
+
+
+def test_requests_wait_for_shards_that_all_hang() -> None:
+    core = scheduler(a=FAST)
+    core.shard_pulled("a", 0.0)
+    core.enqueue(pieces(1))
+    (grant,) = core.assign(0.0)
+    core.expire(grant.expires)
+    assert core.admit(MODEL, 1, grant.expires + 5, "", grant.expires) is None
