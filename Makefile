@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 
-.PHONY: demo test lint protos consul lock clean
+.PHONY: demo test lint protos consul bench lock clean
 
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
@@ -24,6 +24,14 @@ protos: $(VENV)/.installed-dev
 
 consul:
 	.ci/tools/build.sh
+
+BENCHMARKS := chain latency small scheduling faults startup peers
+
+bench: $(VENV)/.installed-dev
+	@mkdir -p .facet/bench
+	@set -e; for name in $(BENCHMARKS); do \
+	  $(BIN)/python -m benchmarks.$$name --json .facet/bench/$$name.json; \
+	done
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --no-emit-index-url \

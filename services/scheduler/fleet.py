@@ -11,7 +11,6 @@ from services.scheduler.descriptors import Grant, Serving
 from services.scheduler.lane import Clock, Lane, Member
 from services.scheduler.usage import Usage
 
-
 SILENT_S: Final = 0.25
 """A shard that has nothing to do for so long and does not pull is taken to hang."""
 FAR_S: Final = 1e6
