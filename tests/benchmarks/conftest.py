@@ -1,0 +1,16 @@
+"""Which benchmarks the test suite runs."""
+
+import os
+
+import pytest
+
+LONG = frozenset({"test_chain", "test_faults", "test_latency", "test_peers", "test_startup"})
+"""Short forms that take half a minute each all the same, for they start clusters again and again."""
+
+
+@pytest.fixture(autouse=True)
+def when_asked_for(request: pytest.FixtureRequest) -> None:
+    """Skip the long ones unless FACET_REQUIRE names benchmarks; `small` stands for them."""
+    asked = "benchmarks" in os.environ.get("FACET_REQUIRE", "").split(",")
+    if request.path.stem in LONG and not asked:
+        pytest.skip("needs benchmarks: takes long; FACET_REQUIRE=benchmarks runs it")
