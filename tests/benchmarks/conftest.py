@@ -5,7 +5,7 @@ import os
 import pytest
 
 LONG = frozenset({"test_chain", "test_faults", "test_latency", "test_peers", "test_startup"})
-"""Short forms that take half a minute each all the same, for they start clusters again and again."""
+"""Their short forms take half a minute each all the same: they start clusters again and again."""
 
 
 @pytest.fixture(autouse=True)
