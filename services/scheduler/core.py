@@ -23,7 +23,7 @@ from services.common.scheduling.costs import Ran
 from services.scheduler import admission, hedging
 from services.scheduler.descriptors import Grant, Piece, Refusal, Serving
 from services.scheduler.fairness import FairQueue
-from services.scheduler.fleet import Fleet
+from services.scheduler.fleet import FAR_S, Fleet
 from services.scheduler.granting import Granting
 from services.scheduler.leases import Leases
 from services.scheduler.pieces import PieceKey
@@ -103,7 +103,7 @@ class Scheduler:
         its shards may be restarting.
         """
         lane = self._fleet.lane(model)
-        if lane is None or not any(self._fleet.shards[name].at_work for name in lane.members):
+        if lane is None or not lane.members:
             return None
         self._fleet.settle(now)
         own = queued = 0
@@ -115,7 +115,10 @@ class Scheduler:
         for other, waiting in self._queues.items():
             if other != model:
                 more += int(self._fleet.overlap(model, other) * waiting.images)
-        return admission.refusal(lane.filled_at(more, now) - now, deadline - now)
+        predicted_s = lane.filled_at(more, now) - now
+        if predicted_s > FAR_S / 2:  # all shards hang; the request waits, as it does for none
+            return None
+        return admission.refusal(predicted_s, deadline - now)
 
     def enqueue(self, pieces: Iterable[Piece]) -> None:
         """Put new pieces into the queue. A key that is known already is left alone.

@@ -258,8 +258,13 @@ async def test_it_ends_with_the_process_that_started_it(tmp_path: Path, registry
     )
     assert parent.stdout is not None
     child = os.pidfd_open(int(await parent.stdout.readline()))
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(child, ended.set)
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def note() -> None:
+        loop.remove_reader(child)
+        ended.set()
+
+    loop.add_reader(child, note)
     try:
         await registered(registry, 1)
         assert not ended.is_set()
@@ -267,7 +272,7 @@ async def test_it_ends_with_the_process_that_started_it(tmp_path: Path, registry
         await asyncio.wait_for(ended.wait(), PATIENCE_S)
         await registered(registry, 0)
     finally:
-        asyncio.get_running_loop().remove_reader(child)
+        loop.remove_reader(child)
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(child, signal.SIGKILL)
         os.close(child)

@@ -277,9 +277,9 @@ async def test_a_shard_outlives_its_scheduler(repository: ModelRepository) -> No
             await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
         async with leading(registry) as new, dispatcher(new.address) as d:
             d.say(announcement(7))
-            (lease,) = (await d.hear()).leases
             shard.engine.open.set()
             assert await pending == [first_scores(1)]
+            (lease,) = (await d.hear()).leases
             assert await call(link, request((7,), grant=lease.grant_id)) == [first_scores(7)]
             await until(lambda: new.book.outstanding_images("s") == 0)
 
