@@ -72,7 +72,8 @@ class RecognitionServiceServicer(object):
 
         An image that cannot be recognised is an `error` in its own result; the others are answered.
         Errors of the whole call:
-        INVALID_ARGUMENT (EMPTY_REQUEST, TOO_MANY_IMAGES, WRONG_DTYPE, WRONG_SHAPE, INVALID_OPTION),
+        INVALID_ARGUMENT (MODEL_REQUIRED, INVALID_VERSION, EMPTY_REQUEST, AMBIGUOUS_REQUEST,
+        TOO_MANY_IMAGES, WRONG_DTYPE, WRONG_SHAPE, INVALID_OPTION),
         NOT_FOUND (MODEL_NOT_FOUND), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (OVERLOADED),
         UNAVAILABLE (NO_INSTANCE).
         A call without a deadline gets the server's default.
