@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final
 
 import grpc
 import structlog
@@ -11,7 +12,7 @@ import structlog
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
-from gateway.fallback import Fallback, Placed
+from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, timeout_error
 from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
@@ -31,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 8
 """A piece that so many shards died of, or refused, is given up."""
-PIECE_IMAGES: Final = 8
 
 
 class Dispatcher:
@@ -48,19 +48,14 @@ class Dispatcher:
         shards: Fleet[ShardLink],
         memory: PixelMemory,
         *,
-        piece_images: int = PIECE_IMAGES,
         max_queued_images: int,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`piece_images` is for models that do not say how they are best split.
-
-        `on_change` is called whenever `connected` changes.
-        """
+        """`on_change` is called whenever `connected` changes."""
         self.connected = False
         self._on_change = on_change
         self._name = name
         self._sender = Sender(shards, memory)
-        self._piece_images = piece_images
         self._max_queued_images = max_queued_images
         self._queued_images = 0
         self._ids = itertools.count(1)
@@ -108,7 +103,7 @@ class Dispatcher:
                 for refusal in response.refusals:
                     self._refused(refusal)
                 for lease in response.leases:
-                    self._start(self._send(lease, news))
+                    self._start(lease, news)
         finally:
             self._set_connected(False)
             self._news = None  # whoever leads next is told of every piece that waits then
@@ -129,27 +124,9 @@ class Dispatcher:
         """Without a scheduler, place every piece that waits and can be placed."""
         if self._news is None:
             for piece in self._pieces.values():
-                if piece.waits and not piece.placed:
-                    self._place(piece)
-
-    def _place(self, piece: Piece) -> None:
-        if (placed := self._fallback.lease(piece)) is not None:
-            piece.placed = True
-            self._start(self._send_placed(piece, placed))
-
-    async def _send_placed(self, piece: Piece, placed: Placed) -> None:
-        try:
-            await self._send(placed.lease, News())  # no scheduler is to hear of it
-        finally:
-            self._fallback.ended(placed)
-            piece.placed = False
-            self._place_waiting()
-
-    def _start(self, send: Coroutine[Any, Any, None]) -> None:
-        # Not a child of a session: what is on a shard outlives a scheduler.
-        task = asyncio.create_task(send)
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
+                if piece.waits and (placed := self._fallback.lease(piece)) is not None:
+                    # No scheduler is to hear of it: nobody reads these news.
+                    self._start(placed.lease, News(), partial(self._fallback.ended, placed))
 
     def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
         for piece in self._pieces.values():
@@ -170,7 +147,7 @@ class Dispatcher:
     def _split(
         self, prepared: Prepared, model: model_pb2.ModelDescriptor, deadline: Deadline
     ) -> list[Piece]:
-        size = min(model.piece_images or self._piece_images, model.max_batch)
+        size = min(model.piece_images or model.max_batch, model.max_batch)
         loop = asyncio.get_running_loop()
         request_id = next(self._ids)
         return [
@@ -204,7 +181,12 @@ class Dispatcher:
         if self._news is not None:
             self._news.cancelled(piece.piece_id)
 
-    async def _send(self, lease: scheduler_pb2.Lease, news: News) -> None:
+    def _start(
+        self,
+        lease: scheduler_pb2.Lease,
+        news: News,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send one dispatcher's part of a grant; an empty part where nobody waits any more."""
         pieces = []
         for piece_id in lease.piece_ids:
@@ -215,6 +197,18 @@ class Dispatcher:
                 pieces.append(piece)
                 piece.attempts += 1
                 piece.sending += 1
+        # Not a child of a session: what is on a shard outlives a scheduler.
+        task = asyncio.create_task(self._send(lease, pieces, news, on_end))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def _send(
+        self,
+        lease: scheduler_pb2.Lease,
+        pieces: list[Piece],
+        news: News,
+        on_end: Callable[[], None],
+    ) -> None:
         try:
             response = await self._sender.send(lease, pieces)
         except FacetError as error:
@@ -227,6 +221,8 @@ class Dispatcher:
         finally:
             for piece in pieces:
                 piece.sending -= 1
+            on_end()
+            self._place_waiting()  # what was lost while no scheduler is there to be told
 
     def _answered(
         self,

@@ -32,8 +32,6 @@ class Piece:
     """How often it was leased."""
     sending: int = 0
     """Leases on which it is on its way now."""
-    placed: bool = False
-    """It is on its way without a scheduler."""
     last_error: FacetError | None = None
 
     @property

@@ -180,7 +180,6 @@ async def _call_with_loan(
     except UnavailableError as error:  # it answered, or read nothing
         loan.end()
         if error.reason == NO_SHARED_MEMORY:
-            link.shares_memory = False
             raise DrainingError(error.message) from error
         raise
     except BaseException:

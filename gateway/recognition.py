@@ -67,8 +67,6 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.ListModelsResponse:
         """List the versions that can answer now."""
         models = [_model(served) for served in self._catalog.served()]
-        for model in models:
-            del model.labels[:]
         return recognition_pb2.ListModelsResponse(models=models)
 
     async def GetModel(
@@ -79,7 +77,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             served = self._catalog.describe(*check_selector(request.model))
         except FacetError as error:
             await abort(context, error)
-        return recognition_pb2.GetModelResponse(model=_model(served))
+        response = recognition_pb2.GetModelResponse(model=_model(served))
+        response.model.labels.extend(served.descriptor.labels)
+        return response
 
     async def _recognize(
         self, request: recognition_pb2.RecognizeRequest, deadline: Deadline
@@ -95,11 +95,11 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
 
 
 def _model(served: ServedModel) -> recognition_pb2.Model:
+    """All but the labels."""
     descriptor = served.descriptor
     return recognition_pb2.Model(
         model=descriptor.model,
         input=descriptor.input,
-        labels=descriptor.labels,
         classes=len(descriptor.labels),
         shards=served.shards,
         engine=descriptor.engine,

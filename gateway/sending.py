@@ -9,9 +9,8 @@ from gateway.pieces import Piece
 from gateway.pixels import PixelMemory, set_pixels
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
-from services.common.errors import LinkLostError, UnavailableError
+from services.common.errors import LinkLostError
 from services.common.rpc.fleet import Fleet
-from services.common.shared_memory import NO_SHARED_MEMORY
 
 LINK_WAIT_S: Final = 1.0
 """How long a lease on a shard that the registry has not named yet waits for it."""
@@ -43,12 +42,7 @@ class Sender:
         for piece in pieces:
             message = request.pieces.add(piece_id=piece.piece_id, images=len(piece.positions))
             set_pixels(message, piece.pixels, shared=link.shares_memory)
-        try:
-            return await link.call(request, deadline)
-        except UnavailableError as error:
-            if error.reason == NO_SHARED_MEMORY:
-                link.shares_memory = False
-            raise
+        return await link.call(request, deadline)
 
     async def _link(self, shard: str) -> ShardLink:
         """The link to a shard; the scheduler may know a new one before the registry says so."""

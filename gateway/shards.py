@@ -32,16 +32,22 @@ class ShardLink:
         self._instance = instance
         self._on_report = on_report
         self._retired = False
-        self.shares_memory = shares_memory(instance.meta)
-        """The shard can open this process's memory."""
         self._calls: Link[inference_pb2.InferRequest, inference_pb2.InferResponse] = Link(
-            instance.address, _open_stream, on_change
+            instance.address,
+            _open_stream,
+            on_change,
+            shares_memory=shares_memory(instance.meta),
         )
 
     @property
     def up(self) -> bool:
         """Calls can be sent."""
         return self._calls.up
+
+    @property
+    def shares_memory(self) -> bool:
+        """The shard can open this process's memory."""
+        return self._calls.shares_memory
 
     @property
     def in_flight(self) -> int:

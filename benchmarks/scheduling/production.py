@@ -25,8 +25,7 @@ from benchmarks.scheduling.workload import Request
 from services.common.scheduling.costs import CostModel, Ran, prior
 from services.common.scheduling.lead import Lead
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Grant, Piece, Serving
-from services.scheduler.pieces import PieceKey
+from services.scheduler.descriptors import Grant, Piece, PieceKey, Serving
 
 EXPIRE_EVERY_S: Final = 0.05
 DEATH_NOTICED_S: Final = 0.02

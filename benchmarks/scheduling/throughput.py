@@ -9,8 +9,7 @@ from typing import Final
 from benchmarks.scheduling.cluster import BASE, MAX_BATCH, MODEL, PIECE_IMAGES, full_rate
 from services.common.scheduling.costs import Ran
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Grant, Piece, Serving
-from services.scheduler.pieces import PieceKey
+from services.scheduler.descriptors import Grant, Piece, PieceKey, Serving
 
 SHARDS: Final = 512
 LOAD: Final = 0.9

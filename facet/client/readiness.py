@@ -7,6 +7,7 @@ from typing import Final
 import grpc
 
 from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
+from services.common.rpc.cancellation import heed_cancellation
 
 RETRY_S: Final = 0.1
 
@@ -34,5 +35,6 @@ async def wait_ready(
                 if not response.cluster.missing and len(serving) >= expected_instances:
                     return
         except grpc.aio.AioRpcError:
+            heed_cancellation()
             on_progress([], ["the gateway does not answer yet"])
         await asyncio.sleep(RETRY_S)

@@ -25,7 +25,6 @@ from services.common.models.repository import ModelRepository
 from services.common.settings import CommonSettings, read_settings
 
 HOME: Final = Path(".facet/demo")
-SHARDS: Final = 2
 LEAST_ACCURACY: Final = 0.95
 DIGITS: Final = "digits"
 PHOTOGRAPHS: Final = "mobilenet_v2"

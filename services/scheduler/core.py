@@ -21,12 +21,11 @@ from collections.abc import Iterable, Mapping
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission, hedging
-from services.scheduler.descriptors import Grant, Piece, Refusal, Serving
+from services.scheduler.descriptors import Grant, Piece, PieceKey, Refusal, Serving
 from services.scheduler.fairness import FairQueue
 from services.scheduler.fleet import FAR_S, Fleet
 from services.scheduler.granting import Granting
 from services.scheduler.leases import Leases
-from services.scheduler.pieces import PieceKey
 
 
 class Scheduler:

@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
-from services.scheduler.pieces import PieceKey
+
+
+class PieceKey(NamedTuple):
+    """A piece, by the dispatcher that holds its tensor and that dispatcher's number for it."""
+
+    dispatcher: str
+    piece_id: int
 
 
 @dataclass(slots=True, eq=False)

@@ -12,9 +12,8 @@ import structlog
 from facet.scheduler.v1 import scheduler_pb2
 from services.common.scheduling.costs import Ran
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Grant, Piece, Refusal
+from services.scheduler.descriptors import Grant, Piece, PieceKey, Refusal
 from services.scheduler.messages import requests_in, serving
-from services.scheduler.pieces import PieceKey
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from services.scheduler.descriptors import Grant, Piece
-from services.scheduler.pieces import PieceKey
+from services.scheduler.descriptors import Grant, Piece, PieceKey
 
 
 @dataclass(slots=True, eq=False)

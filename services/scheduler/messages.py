@@ -7,8 +7,7 @@ from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Cost, Ran
-from services.scheduler.descriptors import Piece, Serving
-from services.scheduler.pieces import PieceKey
+from services.scheduler.descriptors import Piece, PieceKey, Serving
 
 
 def requests_in(

@@ -27,9 +27,11 @@ from tests.waiting import PATIENCE_S, until
 class Dispatching:
     """A dispatcher that runs, and how to use it."""
 
-    def __init__(self, dispatcher: Dispatcher, repository: ModelRepository) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, repository: ModelRepository, piece_images: int
+    ) -> None:
         self.dispatcher = dispatcher
-        self.descriptor = load(repository, MODEL).descriptor
+        self.descriptor = load(repository, MODEL, piece_images=piece_images).descriptor
 
     async def infer(self, *values: int, seconds: float = PATIENCE_S) -> list[Output]:
         """Infer pictures of these values."""
@@ -101,7 +103,6 @@ async def dispatching(
         name,
         fleet,
         PixelMemory(0),
-        piece_images=piece_images,
         max_queued_images=max_queued_images,
         on_change=on_change,
     )
@@ -110,7 +111,7 @@ async def dispatching(
         asyncio.create_task(follow_leader(registry, SCHEDULER_ROLE, dispatcher.session)),
     ]
     try:
-        yield Dispatching(dispatcher, repository)
+        yield Dispatching(dispatcher, repository, piece_images)
         assert dispatcher._pieces == {}
         assert dispatcher._queued_images == 0
         await until(lambda: not dispatcher._sends)

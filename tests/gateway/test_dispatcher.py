@@ -9,9 +9,9 @@ import pytest
 
 from services.common.errors import DeadlineExceededError, OverloadedError
 from services.common.models.repository import ModelRepository
+from services.common.rpc.leader import SCHEDULER_ROLE
 from services.scheduler.core import Scheduler as Core
-from services.scheduler.descriptors import Piece
-from services.scheduler.pieces import PieceKey
+from services.scheduler.descriptors import Piece, PieceKey
 from tests.fakes import POISON, MemoryRegistry
 from tests.gateway.dispatching import Dispatching, check, dispatching, leading
 from tests.in_process import RunningShard, running_shard
@@ -446,3 +446,21 @@ async def test_a_scheduler_that_dies_is_not_missed(repository: ModelRepository) 
         await until(lambda: dispatcher.dispatcher.connected)
         check(await dispatcher.infer(5), 5)
         await until(lambda: new.book.empty)
+
+
+async def test_what_a_shard_loses_while_no_scheduler_leads_goes_to_another(
+    repository: ModelRepository,
+) -> None:
+    async with Stage(repository) as stage:
+        watched: set[str] = set()
+        dying, dispatcher = await stage.shard("a"), await stage.dispatcher(watched=watched)
+        async with leading(stage.registry):
+            dying.engine.open.clear()
+            pending = dispatcher.start(1, 2)
+            await started(dying)
+            await stage.shard("b")
+            await until(lambda: watched == {"a", "b"})
+            stage.registry.appoint(SCHEDULER_ROLE, None)
+        await until(lambda: not dispatcher.dispatcher.connected)
+        await dying.die()
+        check(await pending, 1, 2)

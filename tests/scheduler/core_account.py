@@ -8,9 +8,8 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import hedging
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Grant
+from services.scheduler.descriptors import Grant, PieceKey
 from services.scheduler.granting import MIN_GRANT_IMAGES, OVERFILL, RESERVE
-from services.scheduler.pieces import PieceKey
 
 HEDGE_SHARE = 0.5  # more than in production, so that short runs hedge at all
 TENANTS = ["quiet", "noisy", "other"]

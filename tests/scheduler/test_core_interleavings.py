@@ -6,8 +6,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
-from services.scheduler.descriptors import Piece, Serving
-from services.scheduler.pieces import PieceKey
+from services.scheduler.descriptors import Piece, PieceKey, Serving
 from tests.scheduler.core_account import TENANTS, Account, Shard, Waiting
 
 MODELS = [ModelKey("cats", 1), ModelKey("dogs", 1)]

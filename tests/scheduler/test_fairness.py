@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.models.key import ModelKey
-from services.scheduler.descriptors import Piece
+from services.scheduler.descriptors import Piece, PieceKey
 from services.scheduler.fairness import QUANTUM, FairQueue
-from services.scheduler.pieces import PieceKey
 
 MODEL = ModelKey("cats", 1)
 MAX_PIECE = 12

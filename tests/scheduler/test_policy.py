@@ -10,9 +10,8 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Piece, Serving
+from services.scheduler.descriptors import Piece, PieceKey, Serving
 from services.scheduler.hedging import BURST, HedgeBudget
-from services.scheduler.pieces import PieceKey
 from services.scheduler.usage import Usage
 
 MODEL = ModelKey("cats", 1)

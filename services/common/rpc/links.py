@@ -19,6 +19,7 @@ from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
 from services.common.rpc.outgoing import Outgoing
+from services.common.shared_memory import NO_SHARED_MEMORY
 from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class Link(Generic[Request, Response]):
     ) -> None:
         self.address = address
         self.shares_memory = shares_memory
-        """The instance can open this process's memory."""
+        """The instance can open this process's memory; False once it answered that it cannot."""
         self.up = False
         self._open_stream = open_stream
         self._on_change = on_change
@@ -89,7 +90,10 @@ class Link(Generic[Request, Response]):
             if not self._pending:
                 self._idle.set()
         if response.error.code:
-            raise from_status(response.error)
+            error = from_status(response.error)
+            if error.reason == NO_SHARED_MEMORY:
+                self.shares_memory = False
+            raise error
         return response
 
     async def run(self) -> None:
