@@ -460,7 +460,7 @@ async def test_what_a_shard_loses_while_no_scheduler_leads_goes_to_another(
             await started(dying)
             await stage.shard("b")
             await until(lambda: watched == {"a", "b"})
-            stage.registry.appoint(SCHEDULER_ROLE, None)
+            stage.registry.appoint(SCHEDULER_ROLE)
         await until(lambda: not dispatcher.dispatcher.connected)
         await dying.die()
         check(await pending, 1, 2)
