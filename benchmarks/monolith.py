@@ -25,7 +25,6 @@ from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from services.aggregation.combine import classify
 from services.common.models.manifest import Manifest
 from services.common.models.repository import ModelRepository
-from services.common.rpc.channel import server_options
 from services.common.rpc.context import ServicerContext
 from services.inference.engines.interface import Engine
 from services.inference.engines.loading import load_version
@@ -123,7 +122,7 @@ def _main(models: Path, model: str, threads: int, connection: Connection) -> Non
 
 
 async def _serve(servicer: Monolith, connection: Connection) -> None:
-    server = grpc.aio.server(options=server_options(-1))
+    server = grpc.aio.server(options=(("grpc.max_receive_message_length", -1),))
     recognition_pb2_grpc.add_RecognitionServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

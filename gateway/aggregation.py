@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import grpc
 import structlog
 
 from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
@@ -21,6 +20,7 @@ from services.common.errors import (
     InternalError,
     LinkLostError,
 )
+from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
@@ -40,7 +40,7 @@ def connect_aggregation(instance: Instance, on_change: Callable[[], None]) -> Ag
     """Return a link to an aggregation instance."""
 
     def open_stream(
-        channel: grpc.aio.Channel, requests: AsyncIterable[aggregation_pb2.CombineRequest]
+        channel: Channel, requests: AsyncIterable[aggregation_pb2.CombineRequest]
     ) -> Any:
         return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine(requests)
 

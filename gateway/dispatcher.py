@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
-import grpc
 import structlog
 
 from facet.inference.v1 import inference_pb2
@@ -25,6 +24,7 @@ from services.common.errors import (
     InvalidRequestError,
     OverloadedError,
 )
+from services.common.http2.channel import Channel
 from services.common.rpc.fleet import Fleet
 from services.common.statuses import from_status
 
@@ -90,7 +90,7 @@ class Dispatcher:
             self._queued_images -= count
             self._forget(pieces)
 
-    async def session(self, channel: grpc.aio.Channel) -> None:
+    async def session(self, channel: Channel) -> None:
         """Serve the leading scheduler's leases until its stream breaks."""
         self._news = news = News()
         news.message.dispatcher = self._name

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import grpc
 import structlog
 
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
@@ -24,6 +23,7 @@ from services.common.errors import (
     LinkLostError,
     UnavailableError,
 )
+from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
@@ -47,7 +47,7 @@ def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> 
     """Return a link to a preprocessing instance."""
 
     def open_stream(
-        channel: grpc.aio.Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]
+        channel: Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]
     ) -> Any:
         return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
 

@@ -8,6 +8,7 @@ import grpc
 
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.deadline import Deadline
+from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
@@ -89,7 +90,5 @@ class ShardLink:
                 await asyncio.sleep(RETRY_S)
 
 
-def _open_stream(
-    channel: grpc.aio.Channel, requests: AsyncIterable[inference_pb2.InferRequest]
-) -> Any:
+def _open_stream(channel: Channel, requests: AsyncIterable[inference_pb2.InferRequest]) -> Any:
     return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)

@@ -5,13 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-import grpc
-
 from facet.inference.v1 import inference_pb2_grpc
+from services.common.http2.server import Server
 from services.common.models.repository import ModelRepository
 from services.common.process import Context, Service, SettingsT
 from services.common.registry import Instance
-from services.common.rpc.channel import server_options
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
 from services.inference.device import Device
 from services.inference.host import ModelHost
@@ -53,8 +51,8 @@ class RunningShard:
     async def start(self) -> None:
         """Load, serve, ask for work and register."""
         await self.host.refresh()
-        server = grpc.aio.server(options=server_options(-1))
-        self._server = RunningServer(server, server.add_insecure_port("127.0.0.1:0"))
+        server = Server()
+        self._server = RunningServer(server, server.listen("127.0.0.1", 0))
         self.shard = Shard(self.instance, self.host, self.device)
         self._servicer = InferenceServicer(self.shard, self.host, self.device.load, self.draining)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._servicer, server)
@@ -119,8 +117,8 @@ class RunningService:
         registry: MemoryRegistry,
     ) -> None:
         self._registry = registry
-        self._server = grpc.aio.server(options=server_options(-1))
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server = Server()
+        port = self._server.listen("127.0.0.1", 0)
         self.instance = Instance(name, settings.instance_id(name), "127.0.0.1", port)
         self.service = build(settings, Context(self.instance, registry))
         self._tasks: list[asyncio.Task[None]] = []

@@ -4,19 +4,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import grpc
-
+from services.common.http2.server import Server
 from services.common.registry import Instance
-from services.common.rpc.channel import server_options
 
-AddToServer = Callable[[grpc.aio.Server], None]
+AddToServer = Callable[[Server], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """A server that listens on the loopback address."""
 
-    server: grpc.aio.Server
+    server: Server
     port: int
 
     @property
@@ -35,10 +33,10 @@ class RunningServer:
 
 async def start_server(*add: AddToServer, port: int = 0) -> RunningServer:
     """Return a running server; `add` are the generated functions bound to servicers."""
-    server = grpc.aio.server(options=server_options(-1))
+    server = Server()
     for each in add:
         each(server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.listen("127.0.0.1", port)
     await server.start()
     return RunningServer(server, port)
 

@@ -15,19 +15,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import grpc
 import structlog
 import uvloop
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from services.common.deadline import Deadline
 from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
 from services.common.health import HealthServicer
+from services.common.http2.server import Server
 from services.common.logs import configure_logging
 from services.common.registry import Instance, Registry, open_registry
-from services.common.rpc.channel import server_options
 from services.common.settings import ServiceSettings, read_settings
 from services.common.shared_memory import MEMORY_KEY, host_key
 
@@ -47,7 +46,7 @@ class Servicer:
 
     full_name: str
     """Such as facet.inference.v1.InferenceService."""
-    add_to_server: Callable[[Any, grpc.aio.Server], None]
+    add_to_server: Callable[[Any, Any], None]
     servicer: object
 
 
@@ -137,7 +136,7 @@ class _Process:
             registry = open_registry(
                 settings.registry_url, consul_token=settings.consul_token_value
             )
-        server = grpc.aio.server(options=server_options(settings.max_message_bytes))
+        server = Server(settings.max_message_bytes)
         try:
             instance = self._listen(server)
             with _settings_to_blame():
@@ -165,14 +164,14 @@ class _Process:
 
         loop.add_reader(descriptor, ended)
 
-    def _listen(self, server: grpc.aio.Server) -> Instance:
+    def _listen(self, server: Server) -> Instance:
         settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port = server.add_insecure_port(f"{host}:{settings.port}")
-        except RuntimeError:
+            port = server.listen(settings.host, settings.port)
+        except OSError as error:
             raise ConfigurationError(
-                f"cannot listen on {host}:{settings.port}; is the port in use?"
+                f"cannot listen on {settings.host}:{settings.port}; is the port in use? "
+                f"({error.strerror})"
             ) from None
         advertised = settings.advertise_host or settings.host
         if advertised in WILDCARDS:
@@ -189,13 +188,16 @@ class _Process:
         )
 
     async def _serve(
-        self, server: grpc.aio.Server, service: Service, instance: Instance, registry: Registry
+        self, server: Server, service: Service, instance: Instance, registry: Registry
     ) -> None:
         names = [servicer.full_name for servicer in service.servicers]
         health = HealthServicer(names)
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        reflection.enable_server_reflection(
-            [*names, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME], server
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)  # type: ignore[arg-type]
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(
+                [*names, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME]
+            ),
+            server,
         )
         for servicer in service.servicers:
             servicer.add_to_server(servicer.servicer, server)
@@ -220,9 +222,7 @@ class _Process:
             await service.close()
             log.info("stopped", service=self._name, id=instance.id)
 
-    async def _drain(
-        self, server: grpc.aio.Server, service: Service, health: HealthServicer
-    ) -> None:
+    async def _drain(self, server: Server, service: Service, health: HealthServicer) -> None:
         deadline = Deadline.after(self._settings.drain_s)
         try:
             async with asyncio.timeout(deadline.remaining_s):
@@ -230,7 +230,6 @@ class _Process:
         except TimeoutError:
             log.warning("work in hand did not finish in time", drain_s=self._settings.drain_s)
         health.end_watches()
-        # Never to be cancelled: a server that is stopped a second time meanwhile may crash.
         await server.stop(deadline.remaining_s)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

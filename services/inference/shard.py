@@ -4,12 +4,12 @@ import asyncio
 import time
 from typing import Final
 
-import grpc
 import structlog
 
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.deadline import Deadline
+from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.outgoing import Outgoing
 from services.common.scheduling.costs import Ran
@@ -105,7 +105,7 @@ class Shard:
 
     # Grants, from the scheduler.
 
-    async def session(self, channel: grpc.aio.Channel) -> None:
+    async def session(self, channel: Channel) -> None:
         """Ask the leading scheduler for work until the stream breaks."""
         self._to_scheduler = outgoing = Outgoing[scheduler_pb2.PullRequest]()
         self._grants.forget_scheduler()

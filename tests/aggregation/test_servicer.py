@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from facet.type.v1 import model_pb2
 from google.rpc import code_pb2
 from services.aggregation.servicer import MAX_DESCRIPTORS, AggregationServicer
 from services.common.deadline import Deadline
+from services.common.http2.channel import Channel
 from services.common.rpc.links import Link
 from services.common.tensors import to_message
 from tests.leaks import no_task_left  # noqa: F401
@@ -52,7 +52,7 @@ async def service() -> AsyncIterator[tuple[AggregationLink, asyncio.Event]]:
         AggregationServicer(draining),
     )
 
-    def open_stream(channel: grpc.aio.Channel, requests: Any) -> Any:
+    def open_stream(channel: Channel, requests: Any) -> Any:
         return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine(requests)
 
     async with serving(add) as server:

@@ -153,7 +153,7 @@ async def _serve(port: int) -> None:
     running = await start_server(Decoder(die).add, port=port)
     sys.stdout.write(f"{running.port}\n")
     sys.stdout.flush()
-    await running.server.wait_for_termination()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from services.common.errors import (
     ModelNotFoundError,
     UnavailableError,
 )
+from services.common.http2.channel import Channel
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
-from services.common.rpc.channel import open_channel
 from services.common.rpc.leader import SCHEDULER_ROLE
 from services.common.rpc.links import Link
 from services.common.tensors import to_array
@@ -48,7 +48,7 @@ def repository(tmp_path: Path) -> ModelRepository:
 async def calls_to(shard: RunningShard) -> AsyncIterator[ShardCalls]:
     """A link to a shard, as dispatchers have it."""
 
-    def open_stream(channel: grpc.aio.Channel, requests: Any) -> Any:
+    def open_stream(channel: Channel, requests: Any) -> Any:
         return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)
 
     link: ShardCalls = Link(shard.instance.address, open_stream, lambda: None)
@@ -286,7 +286,7 @@ async def test_a_new_version_is_offered_to_the_scheduler_and_to_watchers(
     repository: ModelRepository,
 ) -> None:
     async with trio(repository) as (_, d, shard, link):
-        async with open_channel(shard.instance.address) as channel:
+        async with grpc.aio.insecure_channel(shard.instance.address) as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)
             watch = stub.WatchShard(inference_pb2.WatchShardRequest())
             first = await watch.read()
@@ -311,7 +311,7 @@ async def test_a_new_version_is_offered_to_the_scheduler_and_to_watchers(
 async def test_watchers_see_the_load_until_the_shard_drains(repository: ModelRepository) -> None:
     async with (
         trio(repository) as (_, _, shard, link),
-        open_channel(shard.instance.address) as channel,
+        grpc.aio.insecure_channel(shard.instance.address) as channel,
     ):
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
         watch = stub.WatchShard(inference_pb2.WatchShardRequest())

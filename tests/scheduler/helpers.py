@@ -10,7 +10,6 @@ import grpc
 
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
-from services.common.rpc.channel import open_channel
 from services.common.rpc.outgoing import Outgoing
 from services.scheduler.core import Scheduler as Core
 from services.scheduler.desk import Desk
@@ -82,7 +81,7 @@ ShardStream = Stream[scheduler_pb2.PullRequest, scheduler_pb2.PullResponse]
 @asynccontextmanager
 async def dispatcher(address: str, name: str = "d") -> AsyncIterator[DispatcherStream]:
     """A dispatcher's stream for the time of the block."""
-    async with open_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address) as channel:
         outgoing = Outgoing[scheduler_pb2.DispatchRequest]()
         call = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch(outgoing)
         stream: DispatcherStream = Stream(outgoing, call)
@@ -99,7 +98,7 @@ async def shard(
     address: str, name: str = "s", pulls: int = 1, image_seconds: float = 0
 ) -> AsyncIterator[ShardStream]:
     """A shard's stream for the time of the block; it serves cats and has pulled."""
-    async with open_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address) as channel:
         outgoing = Outgoing[scheduler_pb2.PullRequest]()
         call = scheduler_pb2_grpc.SchedulerServiceStub(channel).Pull(outgoing)
         stream: ShardStream = Stream(outgoing, call)

@@ -6,7 +6,6 @@ from grpc_status import rpc_status
 
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.errors import FacetError, InvalidRequestError, NotLeaderError
-from services.common.rpc.channel import open_channel
 from services.common.rpc.outgoing import Outgoing
 from services.common.statuses import from_status
 from services.scheduler.core import Scheduler as Core
@@ -245,7 +244,7 @@ async def test_a_draining_shard_gets_no_grant() -> None:
 
 @pytest.mark.parametrize("rpc", ["Dispatch", "Pull"])
 async def test_a_standby_sends_everybody_away(rpc: str) -> None:
-    async with scheduler() as running, open_channel(running.address) as channel:
+    async with scheduler() as running, grpc.aio.insecure_channel(running.address) as channel:
         running.desk.leading = False
         call = getattr(scheduler_pb2_grpc.SchedulerServiceStub(channel), rpc)(iter(()))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -260,7 +259,7 @@ async def test_a_standby_sends_everybody_away(rpc: str) -> None:
 async def test_whoever_hesitates_finds_the_leadership_lost(rpc: str) -> None:
     message = scheduler_pb2.DispatchRequest if rpc == "Dispatch" else scheduler_pb2.PullRequest
     outgoing = Outgoing[object]()
-    async with scheduler() as running, open_channel(running.address) as channel:
+    async with scheduler() as running, grpc.aio.insecure_channel(running.address) as channel:
         call = getattr(scheduler_pb2_grpc.SchedulerServiceStub(channel), rpc)(outgoing)
         await call.wait_for_connection()
         running.desk.leading = False
@@ -287,7 +286,7 @@ async def test_whoever_hesitates_finds_the_leadership_lost(rpc: str) -> None:
 async def test_a_stream_that_begins_with_rubbish_is_refused(
     rpc: str, messages: list[object]
 ) -> None:
-    async with scheduler() as running, open_channel(running.address) as channel:
+    async with scheduler() as running, grpc.aio.insecure_channel(running.address) as channel:
         call = getattr(scheduler_pb2_grpc.SchedulerServiceStub(channel), rpc)(iter(messages))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call.read()

@@ -7,6 +7,7 @@ from typing import Final
 import grpc
 import structlog
 
+from services.common.http2.channel import Channel
 from services.common.registry import Registry
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
@@ -18,7 +19,7 @@ RETRY_S: Final = 0.2
 
 
 async def follow_leader(
-    registry: Registry, role: str, session: Callable[[grpc.aio.Channel], Awaitable[None]]
+    registry: Registry, role: str, session: Callable[[Channel], Awaitable[None]]
 ) -> None:
     """Run `session` on a channel to the leader, again whenever it ends or the leader changes.
 
@@ -36,7 +37,7 @@ async def follow_leader(
         await _stop(current)
 
 
-async def _sessions(address: str, session: Callable[[grpc.aio.Channel], Awaitable[None]]) -> None:
+async def _sessions(address: str, session: Callable[[Channel], Awaitable[None]]) -> None:
     async with open_channel(address) as channel:
         while True:
             try:

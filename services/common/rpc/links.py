@@ -15,6 +15,7 @@ from services.common.errors import (
     LinkLostError,
     UnavailableError,
 )
+from services.common.http2.channel import Channel
 from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
@@ -40,7 +41,7 @@ class Link(Generic[Request, Response]):
     def __init__(
         self,
         address: str,
-        open_stream: Callable[[grpc.aio.Channel, AsyncIterable[Request]], Any],
+        open_stream: Callable[[Channel, AsyncIterable[Request]], Any],
         on_change: Callable[[], None],
         *,
         shares_memory: bool = False,
@@ -112,7 +113,7 @@ class Link(Generic[Request, Response]):
         """Let `run` return once the calls in flight have ended."""
         self._retired.set()
 
-    async def _keep_open(self, channel: grpc.aio.Channel) -> None:
+    async def _keep_open(self, channel: Channel) -> None:
         while True:
             try:
                 await self._serve_stream(channel)
@@ -125,7 +126,7 @@ class Link(Generic[Request, Response]):
             heed_cancellation()
             await asyncio.sleep(RECONNECT_S)
 
-    async def _serve_stream(self, channel: grpc.aio.Channel) -> None:
+    async def _serve_stream(self, channel: Channel) -> None:
         self._outgoing = outgoing = Outgoing[Request]()
         stream = self._open_stream(channel, outgoing)
         try:

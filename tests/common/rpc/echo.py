@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
-import grpc
-
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.errors import InvalidRequestError
+from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.calls import serve_calls
 from services.common.rpc.context import ServicerContext
@@ -78,9 +77,7 @@ class Echo(preprocessing_pb2_grpc.PreprocessingServiceServicer):
         )
 
 
-def open_stream(
-    channel: grpc.aio.Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]
-) -> Any:
+def open_stream(channel: Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]) -> Any:
     """Open a stream of calls to an echo."""
     return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
 
@@ -136,7 +133,7 @@ async def _serve(port: int) -> None:
     running = await start_server(Echo().add, port=port)
     sys.stdout.write(f"{running.port}\n")
     sys.stdout.flush()
-    await running.server.wait_for_termination()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

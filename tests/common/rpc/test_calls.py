@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
+from services.common.http2.server import Server
 from services.common.rpc.calls import answer_stream
-from services.common.rpc.channel import open_channel
 from services.common.rpc.context import ServicerContext
 from services.common.rpc.outgoing import Outgoing
 from tests.common.rpc.echo import NEVER, WAIT, Echo
@@ -26,11 +26,11 @@ def request(call_id: int, *contents: bytes) -> preprocessing_pb2.PrepareRequest:
 
 @asynccontextmanager
 async def stream_to(
-    add: Callable[[grpc.aio.Server], None],
+    add: Callable[[Server], None],
 ) -> AsyncIterator[tuple[Outgoing[preprocessing_pb2.PrepareRequest], Any]]:
     """A bare stream to a server: what goes out, and the call itself."""
     outgoing = Outgoing[preprocessing_pb2.PrepareRequest]()
-    async with serving(add) as server, open_channel(server.address) as channel:
+    async with serving(add) as server, grpc.aio.insecure_channel(server.address) as channel:
         call = preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(outgoing)
         try:
             yield outgoing, call
@@ -148,7 +148,7 @@ async def test_callers_do_not_mix(streams: int) -> None:
 
         async def one(stream: int) -> set[tuple[int, bytes]]:
             outgoing = Outgoing[preprocessing_pb2.PrepareRequest]()
-            async with open_channel(server.address) as channel:
+            async with grpc.aio.insecure_channel(server.address) as channel:
                 call = preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(outgoing)
                 for number in range(20):
                     outgoing.put(request(number, b"%d/%d" % (stream, number)))

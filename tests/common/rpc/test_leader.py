@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import grpc
-
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from services.common.errors import InternalError
+from services.common.http2.channel import Channel
 from services.common.rpc.leader import follow_leader
 from services.common.rpc.outgoing import Outgoing
 from tests.common.rpc.echo import Echo
@@ -26,7 +25,7 @@ class Sessions:
         self.open = 0
         self.failure: Exception | None = None
 
-    async def session(self, channel: grpc.aio.Channel) -> None:
+    async def session(self, channel: Channel) -> None:
         """Keep a stream open until it breaks."""
         self.started += 1
         self.open += 1
@@ -111,7 +110,7 @@ async def test_a_session_that_swallows_its_end_does_not_hold_up_the_next() -> No
     # As grpc.aio does when a call fails at the moment at which its task is cancelled.
     registry, addresses = MemoryRegistry(), list[object]()
 
-    async def session(channel: grpc.aio.Channel) -> None:
+    async def session(channel: Channel) -> None:
         addresses.append(channel)
         try:
             await asyncio.Event().wait()

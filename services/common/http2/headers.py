@@ -1,0 +1,140 @@
+"""Header blocks, and what gRPC puts into them. Pure.
+
+Blocks that come in are decoded by the hpack library. Blocks that go out are literals which use
+no table (RFC 7541, 6.2.2): they are short, most of them are constants, and the peer has nothing
+to remember.
+"""
+
+import base64
+import binascii
+import math
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, unquote_to_bytes
+
+from hpack import Decoder, HPACKError
+
+from services.common.http2.frames import ErrorCode, ProtocolError
+
+Header: TypeAlias = tuple[bytes, bytes]
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+MAX_LIST_BYTES: Final = 16_384
+"""All headers of one block, by the count of RFC 9113, 6.5.2."""
+REMEMBERED: Final = 64
+"""Blocks whose meaning is remembered."""
+_UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_MAX_TIMEOUT_DIGITS: Final = 8
+
+
+class HeaderReader:
+    """Decodes the header blocks of one connection.
+
+    A client that calls again and again sends the same few bytes: indices into a table that both
+    ends keep. As long as nothing enters or leaves the table they mean the same headers.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = Decoder(max_header_list_size=MAX_LIST_BYTES)
+        self._known: dict[bytes, list[Header]] = {}
+        self._table: tuple[Any, int] = (None, 0)
+
+    def read(self, block: bytes) -> list[Header]:
+        """Return the headers of a whole block; raises ProtocolError."""
+        if (known := self._known.get(block)) is not None:
+            return known
+        try:
+            headers = [(bytes(name), bytes(value)) for name, value in self._decode(block)]
+        except HPACKError as error:
+            raise ProtocolError(str(error), ErrorCode.COMPRESSION_ERROR) from error
+        entries = self._decoder.header_table.dynamic_entries
+        table = (entries[0] if entries else None, len(entries))
+        if table[0] is not self._table[0] or table[1] != self._table[1]:
+            self._table = table
+            self._known.clear()
+        elif len(self._known) < REMEMBERED:
+            self._known[block] = headers
+        return headers
+
+    def _decode(self, block: bytes) -> Iterable[Any]:
+        return self._decoder.decode(block, raw=True)
+
+
+def header_block(headers: Iterable[Header]) -> bytes:
+    """Return headers as a block of literals."""
+    block = bytearray()
+    for name, value in headers:
+        block.append(0)
+        for text in (name, value):
+            _append_length(block, len(text))
+            block += text
+    return bytes(block)
+
+
+def _append_length(block: bytearray, length: int) -> None:
+    """RFC 7541, 5.1, with a prefix of seven bits and no Huffman code."""
+    if length < 127:
+        block.append(length)
+        return
+    block.append(127)
+    length -= 127
+    while length >= 128:
+        block.append(length % 128 | 128)
+        length //= 128
+    block.append(length)
+
+
+def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[Header]:
+    """Return metadata as headers."""
+    headers = []
+    for key, value in metadata:
+        raw = value.encode() if isinstance(value, str) else value
+        if key.endswith("-bin"):
+            raw = base64.b64encode(raw).rstrip(b"=")
+        headers.append((key.lower().encode(), raw))
+    return headers
+
+
+def decode_metadata(headers: Iterable[Header]) -> Metadata:
+    """Return the headers that are metadata; ProtocolError where one cannot be read."""
+    metadata: list[tuple[str, str | bytes]] = []
+    for name, value in headers:
+        if name.startswith((b":", b"grpc-")) and name != b"grpc-status-details-bin":
+            continue
+        try:
+            if name.endswith(b"-bin"):
+                for part in value.split(b","):
+                    padded = part.strip() + b"=" * (-len(part.strip()) % 4)
+                    metadata.append((name.decode(), base64.b64decode(padded, validate=True)))
+            else:
+                metadata.append((name.decode(), value.decode()))
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise ProtocolError(f"a header that cannot be read: {error}") from error
+    return tuple(metadata)
+
+
+def encode_message(details: str) -> bytes:
+    """Return the text of a status as the value of grpc-message."""
+    return quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
+
+
+def decode_message(value: bytes) -> str:
+    """Return the text of a status."""
+    return unquote_to_bytes(value).decode("utf-8", "replace")
+
+
+def encode_timeout(seconds: float) -> bytes:
+    """Return a timeout as the value of grpc-timeout; rounded up to the finest unit that fits."""
+    for unit, size in ((b"u", 1e-6), (b"m", 1e-3), (b"S", 1.0), (b"M", 60.0)):
+        count = max(0, math.ceil(seconds / size))
+        if count < 10**_MAX_TIMEOUT_DIGITS:
+            return b"%d%s" % (count, unit)
+    return b"%dH" % min(math.ceil(seconds / 3600), 10**_MAX_TIMEOUT_DIGITS - 1)
+
+
+def decode_timeout(value: bytes) -> float:
+    """Return a grpc-timeout in seconds; raises ProtocolError."""
+    digits, unit = value[:-1], value[-1:]
+    if not digits.isdigit() or len(digits) > _MAX_TIMEOUT_DIGITS or unit not in _UNITS:
+        raise ProtocolError(f"a timeout that cannot be read: {value!r}")
+    return int(digits) * _UNITS[unit]

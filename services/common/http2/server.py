@@ -1,0 +1,207 @@
+"""A gRPC server on the event loop."""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from services.common.http2.connection import Connection
+from services.common.http2.frames import (
+    PREFACE,
+    ErrorCode,
+    Kind,
+    ProtocolError,
+    Setting,
+    goaway_frame,
+    word_frame,
+)
+from services.common.http2.headers import Header
+from services.common.http2.server_call import ServerCall
+
+MAX_STREAMS: Final = 1_024
+"""Calls of one connection at a time, those included that were reset and still clean up."""
+PREFACE_WITHIN_S: Final = 10.0
+"""A client that has not said that it speaks HTTP/2 by then is let go."""
+BACKLOG: Final = 1_024
+
+
+class Server:
+    """Serves the handlers that generated code adds.
+
+    Handlers are coroutines, or asynchronous generators where they stream.
+    """
+
+    def __init__(self, max_message_bytes: int = -1) -> None:
+        """`max_message_bytes` limits what a request may have; -1: nothing does."""
+        self.max_message_bytes = max_message_bytes if max_message_bytes >= 0 else 1 << 62
+        self.handlers: dict[str, Any] = {}
+        """Path → grpc.RpcMethodHandler."""
+        self.stopping = False
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[ServerConnection] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    # What generated code calls.
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """Do nothing: generated code adds the same handlers by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Serve the methods of a service."""
+        for name, handler in handlers.items():
+            self.handlers[f"/{service}/{name}"] = handler
+
+    # Its life.
+
+    def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Bind to an address and return the port (0: any that is free); raises OSError.
+
+        With `reuse_port` several processes share the port, and the kernel shares out clients.
+        """
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, _, _, _, address in dict.fromkeys(found):
+            bound = (address[0], port)
+            listening = socket.create_server(
+                bound,
+                family=family,
+                backlog=BACKLOG,
+                reuse_port=reuse_port,
+                dualstack_ipv6=family == socket.AF_INET6 and len(found) == 1 and address[0] == "::",
+            )
+            self._sockets.append(listening)
+            port = listening.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            listener = await loop.create_server(
+                lambda: ServerConnection(self), sock=listening, backlog=BACKLOG
+            )
+            self._listeners.append(listener)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls, let those in hand go on for so long, then cancel them."""
+        self.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        for listening in self._sockets:
+            listening.close()
+        for connection in list(self._connections):
+            connection.retire()
+        if grace_s > 0 and self._calls:
+            await asyncio.wait(self._calls, timeout=grace_s)
+        # The handlers go first: they may still say why the call ends.
+        calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.close()
+
+    # For connections and calls.
+
+    def connected(self, connection: "ServerConnection") -> None:
+        """A client has connected."""
+        self._connections.add(connection)
+
+    def disconnected(self, connection: "ServerConnection") -> None:
+        """A client has gone."""
+        self._connections.discard(connection)
+
+    def call_started(self, task: asyncio.Task[None]) -> None:
+        """A handler runs."""
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+
+class ServerConnection(Connection):
+    """One client."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+        self._beginning: bytes | None = b""
+        """What has come of the preface; None once it is complete."""
+        self._last_stream = 0
+        self._retiring = False
+        self._running = 0
+        self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def last_stream(self) -> int:
+        """See Connection.last_stream."""
+        return self._last_stream
+
+    def own_settings(self) -> dict[Setting, int]:
+        """See Connection.own_settings."""
+        return {Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See Connection.connection_made."""
+        super().connection_made(transport)
+        self._server.connected(self)
+        self._patience = asyncio.get_running_loop().call_later(
+            PREFACE_WITHIN_S, self.abort, "no HTTP/2 was spoken"
+        )
+        if self._server.stopping:
+            self.retire()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See Connection.connection_lost."""
+        self._server.disconnected(self)
+        if self._patience is not None:
+            self._patience.cancel()
+        super().connection_lost(exc)
+
+    def frames_received(self, data: bytes) -> None:
+        """See Connection.frames_received; the preface comes first."""
+        if self._beginning is not None:
+            data = self._beginning + data
+            if not PREFACE.startswith(data[: len(PREFACE)]):
+                raise ProtocolError("this is not HTTP/2")
+            if len(data) < len(PREFACE):
+                self._beginning = data
+                return
+            self._beginning = None
+            data = data[len(PREFACE) :]
+            if self._patience is not None:
+                self._patience.cancel()
+        super().frames_received(data)
+
+    def headers_for_new_stream(self, stream_id: int, headers: list[Header]) -> None:
+        """A call comes in."""
+        if stream_id % 2 == 0:
+            raise ProtocolError("a stream that only this end could have opened")
+        if stream_id <= self._last_stream:
+            return  # trailers of a stream that has ended here
+        if self._retiring or max(len(self.streams), self._running) >= MAX_STREAMS:
+            self.write(word_frame(Kind.RST_STREAM, stream_id, ErrorCode.REFUSED_STREAM))
+            return
+        self._last_stream = stream_id
+        call = ServerCall(self._server, self, stream_id, headers)
+        self.streams[stream_id] = call
+        call.start()
+
+    def call_started(self, task: asyncio.Task[None]) -> None:
+        """A handler runs; it counts until it has ended, even where its stream was reset."""
+        self._running += 1
+        task.add_done_callback(self._call_ended)
+
+    def _call_ended(self, _: asyncio.Task[None]) -> None:
+        self._running -= 1
+
+    def retire(self) -> None:
+        """Take no more calls; the connection closes when the last one has ended."""
+        self._retiring = True
+        self.write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR))
+        self.stream_forgotten()
+
+    def stream_forgotten(self) -> None:
+        """See Connection.stream_forgotten."""
+        if self._retiring and not self.streams and self.lost is None:
+            self.close()

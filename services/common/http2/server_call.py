@@ -1,0 +1,292 @@
+"""The serving end of one call: its handler runs as a task, and is the context that it is given."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import grpc
+import structlog
+
+from services.common.http2.frames import (
+    ErrorCode,
+    Flag,
+    Kind,
+    ProtocolError,
+    frame,
+    frame_header,
+    word_frame,
+)
+from services.common.http2.headers import (
+    Header,
+    Metadata,
+    decode_metadata,
+    decode_timeout,
+    encode_message,
+    encode_metadata,
+    header_block,
+)
+from services.common.http2.messages import ACCEPTED, ENCODINGS, MessageReader, prefix
+from services.common.http2.stream import Stream, StreamFailedError
+
+if TYPE_CHECKING:
+    from services.common.http2.server import Server, ServerConnection
+
+log = structlog.get_logger(__name__)
+
+_OPENING: Final = header_block(
+    (
+        (b":status", b"200"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-accept-encoding", ACCEPTED.encode()),
+    )
+)
+_OK: Final = header_block(((b"grpc-status", b"0"),))
+_OK_AT_ONCE: Final = int(Flag.END_HEADERS)
+_LAST: Final = int(Flag.END_HEADERS | Flag.END_STREAM)
+
+
+class AbortedError(Exception):
+    """The handler ended the call with a status."""
+
+    def __init__(
+        self, code: grpc.StatusCode, details: str, trailing: Iterable[tuple[str, str | bytes]]
+    ) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+        self.trailing = trailing
+
+
+class ServerCall(Stream):
+    """One call that is being served. Handlers see the part of grpc.aio.ServicerContext here."""
+
+    def __init__(
+        self,
+        server: "Server",
+        connection: "ServerConnection",
+        stream_id: int,
+        headers: list[Header],
+    ) -> None:
+        super().__init__(connection, stream_id, server.max_message_bytes)
+        self._server = server
+        self._serving = connection
+        self._headers = headers
+        self._handler: Any = None
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed_out = False
+        self._opened = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Find out what is asked for, and begin to serve it."""
+        fields = dict(self._headers)
+        if not fields.get(b"content-type", b"").startswith(b"application/grpc"):
+            block = header_block(((b":status", b"415"),))
+            self.end(frame(Kind.HEADERS, _LAST, self.stream_id, block))
+            return
+        path = fields.get(b":path", b"").decode("latin-1")
+        self._handler = self._server.handlers.get(path)
+        if self._handler is None:
+            self.finish(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {path}")
+            return
+        encoding = fields.get(b"grpc-encoding", b"identity").decode("latin-1")
+        if encoding != "identity":
+            if encoding not in ENCODINGS:
+                self.finish(grpc.StatusCode.UNIMPLEMENTED, f"no compression by {encoding}")
+                return
+            self._reader = MessageReader(self._server.max_message_bytes, encoding)
+        if (timeout := fields.get(b"grpc-timeout")) is not None:
+            self._expire_after(timeout)
+        if self._handler.request_streaming and not self.local_ended:
+            self._serve()
+
+    def _expire_after(self, timeout: bytes) -> None:
+        try:
+            seconds = decode_timeout(timeout)
+        except ProtocolError as error:
+            self.finish(grpc.StatusCode.INTERNAL, str(error))
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        self._timer = loop.call_later(seconds, self._expired)
+
+    # The context of handlers.
+
+    async def write(self, response: Any) -> None:
+        """Send one response of a stream of them."""
+        if not self._opened:
+            self._open()
+        self.send(self._handler.response_serializer(response))
+        if self._pending or self.connection.write_paused:
+            await self.drain()
+
+    async def abort(
+        self,
+        code: grpc.StatusCode,
+        details: str = "",
+        trailing_metadata: Iterable[tuple[str, str | bytes]] = (),
+    ) -> NoReturn:
+        """End the call with that status."""
+        raise AbortedError(code, details, trailing_metadata)
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the caller's deadline; None when it has none."""
+        if self._deadline is None:
+            return None
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+
+    def invocation_metadata(self) -> Metadata:
+        """Return what the caller sent along."""
+        return decode_metadata(self._headers)
+
+    # Stream.
+
+    def end_received(self) -> None:
+        """All that the caller has to say is there."""
+        if self._handler is not None and not self._handler.request_streaming:
+            self._serve()
+
+    def all_sent(self) -> None:
+        """Whatever the caller still sends, nobody reads it."""
+        if not self.remote_ended:
+            self.remote_ended = True
+            self.connection.write(word_frame(Kind.RST_STREAM, self.stream_id, ErrorCode.NO_ERROR))
+            self._wake()
+        self.connection.forget(self)
+
+    def failed(self, error: StreamFailedError) -> None:
+        """Nobody waits any more."""
+        self._stop_timer()
+        if self._task is not None:
+            self._task.cancel()
+
+    def message_refused(self, code: grpc.StatusCode, details: str) -> None:
+        """Say why, as long as the handler has not begun."""
+        if self._task is None and not self.local_ended:
+            self.finish(code, details)
+        else:
+            super().message_refused(code, details)
+
+    # Running.
+
+    def _serve(self) -> None:
+        if self._task is None and not self.local_ended and self.failure is None:
+            self._task = asyncio.create_task(self._run())
+            self._server.call_started(self._task)
+            self._serving.call_started(self._task)
+
+    async def _run(self) -> None:
+        try:
+            await self._handle()
+        except AbortedError as aborted:
+            self.finish(aborted.code, aborted.details, aborted.trailing)
+        except asyncio.CancelledError:
+            if self._timed_out:
+                self.finish(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
+            else:
+                self.finish(grpc.StatusCode.CANCELLED, "the call was cancelled")
+        except StreamFailedError:
+            pass  # nobody is there to be told
+        except Exception as error:
+            log.exception("a handler failed", path=dict(self._headers).get(b":path"))
+            self.finish(grpc.StatusCode.UNKNOWN, f"unexpected {type(error).__name__}: {error}")
+
+    async def _handle(self) -> None:
+        handler = self._handler
+        if handler.request_streaming:
+            request: Any = self._requests()
+        else:
+            message = self.take()
+            if message is None:
+                raise AbortedError(grpc.StatusCode.INTERNAL, "a call without its request", ())
+            request = self._parsed(message)
+        if not handler.response_streaming:
+            method = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            self._answer(handler.response_serializer(await method(request, self)))
+            return
+        method = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        responses = method(request, self)
+        if hasattr(responses, "__aiter__"):
+            async for response in responses:
+                await self.write(response)
+        else:
+            await responses
+        self.finish(grpc.StatusCode.OK)
+
+    async def _requests(self) -> AsyncIterator[Any]:
+        while (message := await self.read()) is not None:
+            yield self._parsed(message)
+
+    def _parsed(self, message: bytes) -> Any:
+        try:
+            return self._handler.request_deserializer(message)
+        except Exception:
+            text = "the request cannot be parsed"
+            raise AbortedError(grpc.StatusCode.INTERNAL, text, ()) from None
+
+    def _answer(self, message: bytes) -> None:
+        """Send the only response and the status, in one piece where the windows allow it."""
+        size = len(message) + 5
+        connection, stream_id = self.connection, self.stream_id
+        if self.failure is not None or self.local_ended:
+            return
+        if size > min(self.send_window, connection.send_window, connection.peer_max_frame):
+            self._open()
+            self.send(message)
+            self.finish(grpc.StatusCode.OK)
+            return
+        self.send_window -= size
+        connection.send_window -= size
+        self._opened = True
+        self._stop_timer()
+        connection.write(
+            b"".join(
+                (
+                    frame(Kind.HEADERS, _OK_AT_ONCE, stream_id, _OPENING),
+                    frame_header(Kind.DATA, 0, stream_id, size),
+                    prefix(len(message)),
+                    message,
+                )
+            )
+        )
+        self.end(frame(Kind.HEADERS, _LAST, stream_id, _OK))
+
+    # Ending.
+
+    def finish(
+        self,
+        code: grpc.StatusCode,
+        details: str = "",
+        trailing: Iterable[tuple[str, str | bytes]] = (),
+    ) -> None:
+        """End the call with a status, if it has not ended."""
+        self._stop_timer()
+        if self.failure is not None or self.local_ended:
+            return
+        block = _OK
+        if code is not grpc.StatusCode.OK or details or trailing:
+            status = [(b"grpc-status", b"%d" % code.value[0])]
+            if details:
+                status.append((b"grpc-message", encode_message(details)))
+            block = header_block([*status, *encode_metadata(trailing)])
+        if not self._opened:
+            self._opened = True
+            block = _OPENING + block
+        self.end(frame(Kind.HEADERS, _LAST, self.stream_id, block))
+
+    def _open(self) -> None:
+        self._opened = True
+        self.connection.write(frame(Kind.HEADERS, Flag.END_HEADERS, self.stream_id, _OPENING))
+
+    def _expired(self) -> None:
+        self._timed_out = True
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self.finish(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
