@@ -27,7 +27,7 @@ from services.common.http2.frames import (
     word_frame,
 )
 from services.common.http2.headers import MAX_LIST_BYTES, Header, HeaderReader
-from services.common.http2.stream import WINDOW, Stream, StreamFailedError
+from services.common.http2.stream import COPY_UP_TO, WINDOW, Stream, StreamFailedError
 
 CONNECTION_WINDOW: Final = 16 << 20
 """Bytes that a peer may send on all streams together before they are taken in here."""
@@ -63,7 +63,9 @@ class Connection(asyncio.Protocol):
         self.going_away = False
         """The peer takes no new streams."""
         self.settings_seen = False
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._outgoing: list[Chunk] = []
         self._reader = FrameReader(MAX_FRAME)
         self._headers = HeaderReader()
         self._block: tuple[int, int, bytearray] | None = None
@@ -168,14 +170,31 @@ class Connection(asyncio.Protocol):
     # For streams.
 
     def write(self, data: Chunk) -> None:
-        """Write bytes of whole frames."""
-        if self._transport is not None and self.lost is None:
-            self._transport.write(data)
+        """Write bytes of whole frames.
+
+        They leave together with what else is written before the event loop comes round: a system
+        call, which also wakes up the peer, costs more than a message.
+        """
+        if self.lost is None:
+            if not self._outgoing:
+                self._loop.call_soon(self._write_out)
+            self._outgoing.append(data)
 
     def write_all(self, chunks: Iterable[Chunk]) -> None:
         """Write pieces without joining them."""
-        if self._transport is not None and self.lost is None:
-            self._transport.writelines(chunks)
+        for chunk in chunks:
+            self.write(chunk)
+
+    def _write_out(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self._transport is None or not outgoing:
+            return
+        if len(outgoing) == 1:
+            self._transport.write(outgoing[0])
+        elif sum(map(len, outgoing)) <= COPY_UP_TO:
+            self._transport.write(b"".join(outgoing))
+        else:
+            self._transport.writelines(outgoing)
 
     async def writable(self) -> None:
         """Wait until the socket's queue has room."""
@@ -197,6 +216,7 @@ class Connection(asyncio.Protocol):
         """End the connection and all its streams. Idempotent."""
         if self._transport is not None and self.lost is None:
             self.write(goaway_frame(self.last_stream, code, reason))
+            self._write_out()
             self._transport.close()
         self.end(reason or "the connection was closed")
 
@@ -208,6 +228,7 @@ class Connection(asyncio.Protocol):
 
     def end(self, reason: str) -> None:
         """Fail all streams. Idempotent."""
+        self._outgoing.clear()
         if self.lost is None:
             self.lost = StreamFailedError(grpc.StatusCode.UNAVAILABLE, reason)
         self._writable.set()
