@@ -1,7 +1,6 @@
 """The last step: raw outputs → results in the order of the request."""
 
-import asyncio
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -15,7 +14,6 @@ from gateway.coalescer import Coalescer
 from gateway.requests import Options, Output, Prepared
 from services.common.deadline import Deadline
 from services.common.errors import (
-    DeadlineExceededError,
     DrainingError,
     InternalError,
     LinkLostError,
@@ -39,10 +37,8 @@ AggregationLink = Link[aggregation_pb2.CombineRequest, aggregation_pb2.CombineRe
 def connect_aggregation(instance: Instance, on_change: Callable[[], None]) -> AggregationLink:
     """Return a link to an aggregation instance."""
 
-    def open_stream(
-        channel: Channel, requests: AsyncIterable[aggregation_pb2.CombineRequest]
-    ) -> Any:
-        return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine(requests)
+    def open_stream(channel: Channel) -> Any:
+        return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine()
 
     return Link(instance.address, open_stream, on_change)
 
@@ -110,11 +106,8 @@ class AggregationClient:
                 if output.scores is not None
             ],
         )
-        try:
-            async with asyncio.timeout(deadline.remaining_s):
-                (combined,) = await self._coalescer.submit([_Job(item, model, deadline)])
-        except TimeoutError:
-            raise DeadlineExceededError("the deadline passed during aggregation") from None
+        late = "the deadline passed during aggregation"
+        (combined,) = await self._coalescer.submit([_Job(item, model, deadline)], deadline, late)
         if combined.error.code:
             raise from_status(combined.error)
         return combined.results

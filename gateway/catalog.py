@@ -29,6 +29,8 @@ class Catalog:
         self.reports: dict[str, inference_pb2.WatchShardResponse] = {}
         self._known: dict[ModelKey, model_pb2.ModelDescriptor] = {}
         self._served: dict[str, set[ModelKey]] = {}
+        self._newest: dict[str, model_pb2.ModelDescriptor] = {}
+        """What `resolve` found for a name without a version since the models last changed."""
 
     def report(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
         """Take in what a shard says of itself; an older report than the last is dropped.
@@ -41,6 +43,7 @@ class Catalog:
             served = {ModelKey.from_message(model.model): model for model in report.models}
             dropped = self._served.get(shard, set()) - served.keys()
             self._served[shard] = set(served)
+            self._newest.clear()
             self._known.update(served)
             self._forget(dropped)
             self.reports[shard] = report
@@ -54,6 +57,7 @@ class Catalog:
         for shard in self.reports.keys() - set(shards):
             del self.reports[shard]
             self._served.pop(shard, None)
+            self._newest.clear()
 
     def resolve(self, name: str, version: int | None) -> model_pb2.ModelDescriptor:
         """Return the descriptor of a version; without one, of the newest that is served.
@@ -62,8 +66,8 @@ class Catalog:
         """
         if version is not None:
             found = self._known.get(ModelKey(name, version))
-        else:
-            found = self._newest(name)
+        elif (found := self._newest.get(name)) is None:
+            found = self._find_newest(name)
         if found is None:
             wanted = name if version is None else str(ModelKey(name, version))
             there = ", ".join(str(key) for key in sorted(self._known)) or "none"
@@ -80,10 +84,13 @@ class Catalog:
         keys = sorted(self._keys_served(), key=lambda key: (key.name, -key.version))
         return [ServedModel(self._known[key], self._shards(key)) for key in keys]
 
-    def _newest(self, name: str) -> model_pb2.ModelDescriptor | None:
+    def _find_newest(self, name: str) -> model_pb2.ModelDescriptor | None:
         served = [key for key in self._keys_served() if key.name == name]
         known = served or [key for key in self._known if key.name == name]
-        return self._known[max(known)] if known else None
+        if not known:
+            return None
+        found = self._newest[name] = self._known[max(known)]
+        return found
 
     def _keys_served(self) -> set[ModelKey]:
         return set().union(*self._served.values()) if self._served else set()

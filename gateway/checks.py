@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2, tensor_pb2
-from gateway.pixels import TensorRows
+from gateway.pixels import TensorRows, picture_bytes
 from gateway.requests import DEFAULT_TOP_K, Options, Prepared
 from services.common.deadline import Deadline
 from services.common.errors import InvalidRequestError
-from services.common.models.input_spec import InputSpec
 
 
 def check_selector(selector: recognition_pb2.ModelSelector) -> tuple[str, int | None]:
@@ -54,7 +53,7 @@ class Limits:
 
     def tensor(self, tensor: tensor_pb2.Tensor, spec: model_pb2.InputSpec) -> Prepared:
         """Return the pictures of a tensor; InvalidRequestError when it is not the model's input."""
-        row = InputSpec.from_message(spec)
+        row, nbytes = (spec.height, spec.width, spec.channels), picture_bytes(spec)
         if tensor.dtype != tensor_pb2.DATA_TYPE_UINT8:
             raise InvalidRequestError(
                 f"the tensor must be DATA_TYPE_UINT8 ({tensor_pb2.DATA_TYPE_UINT8}), "
@@ -63,16 +62,16 @@ class Limits:
             )
         data = tensor.data
         count = tensor.shape[0] if tensor.shape else 0
-        if tuple(tensor.shape[1:]) != row.shape or len(data) != count * row.nbytes:
+        if tuple(tensor.shape[1:]) != row or len(data) != count * nbytes:
             raise InvalidRequestError(
-                f"the tensor must be [n, {row.height}, {row.width}, {row.channels}] with as many "
-                f"bytes, not {list(tensor.shape)} with {len(data)} bytes",
+                f"the tensor must be [n, {', '.join(map(str, row))}] with as many bytes, "
+                f"not {list(tensor.shape)} with {len(data)} bytes",
                 reason="WRONG_SHAPE",
             )
         if count == 0:
             raise InvalidRequestError("the tensor has no images", reason="EMPTY_REQUEST")
         self._check_count(count)
-        return Prepared(count=count, positions=range(count), pixels=TensorRows(data, row.nbytes))
+        return Prepared(count=count, positions=range(count), pixels=TensorRows(data, nbytes))
 
     def _check_count(self, images: int) -> None:
         if images > self.max_images:

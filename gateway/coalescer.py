@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from services.common.deadline import Deadline
 from services.common.errors import InternalError
 
 Item = TypeVar("Item")
@@ -33,14 +34,24 @@ class Coalescer(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def submit(self, items: Sequence[Item]) -> list[Result]:
-        """Return the results of the items, in order; raises what the call of one raised."""
+    async def submit(
+        self, items: Sequence[Item], deadline: Deadline, late: str
+    ) -> Sequence[Result]:
+        """Return the results of the items, in order; raises what the call of one raised.
+
+        Raises DeadlineExceededError, with the text of `late`, when the deadline passes.
+        """
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
         self._dispatch()
         try:
-            return await asyncio.gather(*futures)
+            if len(futures) == 1:  # nearly always; gathering costs as much as all the rest
+                with deadline.limits(futures[0], late):
+                    return [await futures[0]]
+            together = asyncio.gather(*futures)
+            with deadline.limits(together, late):
+                return await together
         finally:
             # Where one failed nobody waits for the others.
             for future in futures:

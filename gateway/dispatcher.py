@@ -61,6 +61,8 @@ class Dispatcher:
         self._ids = itertools.count(1)
         self._pieces: dict[int, Piece] = {}
         self._news: News | None = None
+        self._untold = News(lambda _: None, name)
+        """Of leases that no scheduler made: none is to hear of them."""
         self._fallback = Fallback(name)
         self._sends: set[asyncio.Task[None]] = set()
 
@@ -82,20 +84,24 @@ class Dispatcher:
         self._queued_images += count
         try:
             self._announce(pieces)
-            async with asyncio.timeout(deadline.remaining_s):
+            timer = asyncio.get_running_loop().call_later(
+                deadline.remaining_s, self._expire, pieces
+            )
+            try:
+                if len(pieces) == 1:
+                    return [await pieces[0].answer]
                 return await asyncio.gather(*(piece.answer for piece in pieces))
-        except TimeoutError:
-            raise timeout_error(pieces) from None
+            finally:
+                timer.cancel()
         finally:
             self._queued_images -= count
             self._forget(pieces)
 
     async def session(self, channel: Channel) -> None:
         """Serve the leading scheduler's leases until its stream breaks."""
-        self._news = news = News()
-        news.message.dispatcher = self._name
+        stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch()
+        self._news = news = News(stream.send, self._name)
         news.enqueue(piece for piece in self._pieces.values() if piece.waits)
-        stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch(news)
         try:
             await stream.wait_for_connection()
             self._set_connected(True)
@@ -107,7 +113,6 @@ class Dispatcher:
         finally:
             self._set_connected(False)
             self._news = None  # whoever leads next is told of every piece that waits then
-            news.close()
             stream.cancel()
             self._place_waiting()
 
@@ -125,8 +130,7 @@ class Dispatcher:
         if self._news is None:
             for piece in self._pieces.values():
                 if piece.waits and (placed := self._fallback.lease(piece)) is not None:
-                    # No scheduler is to hear of it: nobody reads these news.
-                    self._start(placed.lease, News(), partial(self._fallback.ended, placed))
+                    self._start(placed.lease, self._untold, partial(self._fallback.ended, placed))
 
     def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
         for piece in self._pieces.values():
@@ -176,6 +180,14 @@ class Dispatcher:
             if not piece.answered:
                 self._cancelled(piece)
                 piece.answer.cancel()
+
+    def _expire(self, pieces: list[Piece]) -> None:
+        """The deadline of a request has passed."""
+        error = timeout_error(pieces)
+        for piece in pieces:
+            if not piece.answer.done():
+                piece.answer.set_exception(error)
+                self._cancelled(piece)
 
     def _cancelled(self, piece: Piece) -> None:
         if self._news is not None:

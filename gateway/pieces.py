@@ -1,7 +1,7 @@
 """What the dispatcher holds, and what it has to tell the scheduler of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from facet.scheduler.v1 import scheduler_pb2
@@ -57,49 +57,46 @@ class Piece:
 
 
 class News:
-    """What the scheduler is to be told next: what comes while a message leaves goes together."""
+    """What one scheduler is told. What comes in one round of the event loop goes together."""
 
-    def __init__(self) -> None:
-        self.message = scheduler_pb2.DispatchRequest()
-        self._some = asyncio.Event()
-        self._closed = False
+    def __init__(self, send: Callable[[scheduler_pb2.DispatchRequest], None], name: str) -> None:
+        """`name` is this dispatcher's; the first message, which leaves in any case, has it."""
+        self._send = send
+        self._message: scheduler_pb2.DispatchRequest | None = None
+        self._next.dispatcher = name
 
-    async def __aiter__(self) -> AsyncIterator[scheduler_pb2.DispatchRequest]:
-        """Iterate over messages: the first one at once, others when there is something to tell."""
-        while not self._closed:
-            message, self.message = self.message, scheduler_pb2.DispatchRequest()
-            self._some.clear()
-            yield message
-            await self._some.wait()
+    @property
+    def _next(self) -> scheduler_pb2.DispatchRequest:
+        """The message that leaves next."""
+        if self._message is None:
+            self._message = scheduler_pb2.DispatchRequest()
+            asyncio.get_running_loop().call_soon(self._leave)
+        return self._message
 
-    def close(self) -> None:
-        """End the iteration."""
-        self._closed = True
-        self._some.set()
+    def _leave(self) -> None:
+        message, self._message = self._message, None
+        if message is not None:
+            self._send(message)
 
     def enqueue(self, pieces: Iterable[Piece]) -> None:
         """These wait for a lease."""
         for piece in pieces:
-            self.message.enqueue.append(piece.descriptor())
+            self._next.enqueue.append(piece.descriptor())
             piece.announced = True
-        self._some.set()
 
     def completed(self, piece: Piece) -> None:
         """It was answered."""
-        self.message.completed.append(piece.piece_id)
-        self._some.set()
+        self._next.completed.append(piece.piece_id)
 
     def cancelled(self, piece_id: int) -> None:
         """Nobody waits for it any more."""
-        self.message.cancelled.append(piece_id)
-        self._some.set()
+        self._next.cancelled.append(piece_id)
 
     def lost(self, piece: Piece, lease: scheduler_pb2.Lease) -> None:
         """That lease of it came to nothing."""
-        self.message.lost.add(
+        self._next.lost.add(
             piece_id=piece.piece_id, grant_id=lease.grant_id, shard_unreachable=True
         )
-        self._some.set()
 
 
 def timeout_error(pieces: list[Piece]) -> FacetError:

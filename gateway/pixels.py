@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, overload
 
 from facet.inference.v1 import inference_pb2
 from facet.preprocessing.v1 import preprocessing_pb2
-from facet.type.v1 import memory_pb2
+from facet.type.v1 import memory_pb2, model_pb2
 from services.common.shared_memory import Arena, Slot
 
 LEAST_BYTES: Final = 16 * 1024
@@ -36,6 +36,11 @@ class SharedPixels:
 
 Pixels: TypeAlias = bytes | SharedPixels
 """uint8, height x width x channels, of one picture."""
+
+
+def picture_bytes(spec: model_pb2.InputSpec) -> int:
+    """Return how many bytes the pixels of one picture have."""
+    return spec.height * spec.width * spec.channels
 
 
 class TensorRows(Sequence[Pixels]):

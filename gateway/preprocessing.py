@@ -1,7 +1,6 @@
 """The first step: encoded pictures → pixels, by whichever preprocessing instance is free."""
 
-import asyncio
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from facet.type.v1 import model_pb2
 from gateway.coalescer import Coalescer
 from gateway.gate import Gate
-from gateway.pixels import Loan, PixelMemory, Pixels
+from gateway.pixels import Loan, PixelMemory, Pixels, picture_bytes
 from gateway.requests import Prepared
 from services.common.deadline import Deadline
 from services.common.errors import (
@@ -46,10 +45,8 @@ PreprocessingLink = Link[preprocessing_pb2.PrepareRequest, preprocessing_pb2.Pre
 def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> PreprocessingLink:
     """Return a link to a preprocessing instance."""
 
-    def open_stream(
-        channel: Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]
-    ) -> Any:
-        return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
+    def open_stream(channel: Channel) -> Any:
+        return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare()
 
     return Link(
         instance.address, open_stream, on_change, shares_memory=shares_memory(instance.meta)
@@ -82,11 +79,8 @@ class PreprocessingClient:
         Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
         """
         pictures = [_Picture(image, deadline) for image in images]
-        try:
-            async with asyncio.timeout(deadline.remaining_s):
-                outcomes = await self._coalescer(spec).submit(pictures)
-        except TimeoutError:
-            raise DeadlineExceededError("the deadline passed during preprocessing") from None
+        late = "the deadline passed during preprocessing"
+        outcomes = await self._coalescer(spec).submit(pictures, deadline, late)
         done = [
             (place, item) for place, item in enumerate(outcomes) if not isinstance(item, FacetError)
         ]
@@ -151,7 +145,7 @@ class PreprocessingClient:
         _, link = await self._fleet.pick(deadline)
         contents = [picture.content for picture in pictures]
         request = preprocessing_pb2.PrepareRequest(timeout_ms=deadline.remaining_ms, input=spec)
-        nbytes = spec.height * spec.width * spec.channels
+        nbytes = picture_bytes(spec)
         loan = self._memory.lend(contents, nbytes) if link.shares_memory else None
         if loan is None:
             request.images.extend(contents)

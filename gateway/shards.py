@@ -1,7 +1,7 @@
 """Links to inference shards: their work, and what they say of themselves."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -90,5 +90,5 @@ class ShardLink:
                 await asyncio.sleep(RETRY_S)
 
 
-def _open_stream(channel: Channel, requests: AsyncIterable[inference_pb2.InferRequest]) -> Any:
-    return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)
+def _open_stream(channel: Channel) -> Any:
+    return inference_pb2_grpc.InferenceServiceStub(channel).Infer()

@@ -9,7 +9,7 @@ from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
 from facet.type.v1 import model_pb2
 from services.aggregation.combine import combine_pieces
 from services.common.errors import FacetError
-from services.common.rpc.calls import serve_calls
+from services.common.rpc.calls import serve_calls_in_turn
 from services.common.rpc.context import ServicerContext
 from services.common.statuses import to_status
 
@@ -28,13 +28,11 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         self, requests: AsyncIterator[aggregation_pb2.CombineRequest], context: ServicerContext
     ) -> None:
         """Serve one caller."""
-        await serve_calls(
+        await serve_calls_in_turn(
             requests, context, self._combine, aggregation_pb2.CombineResponse, self._draining
         )
 
-    async def _combine(
-        self, request: aggregation_pb2.CombineRequest
-    ) -> aggregation_pb2.CombineResponse:
+    def _combine(self, request: aggregation_pb2.CombineRequest) -> aggregation_pb2.CombineResponse:
         return aggregation_pb2.CombineResponse(items=[self._item(item) for item in request.items])
 
     def _item(self, item: aggregation_pb2.CombineItem) -> aggregation_pb2.CombinedItem:

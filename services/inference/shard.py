@@ -10,8 +10,8 @@ from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.http2.channel import Channel
+from services.common.http2.client_call import Call
 from services.common.registry import Instance
-from services.common.rpc.outgoing import Outgoing
 from services.common.scheduling.costs import Ran
 from services.common.scheduling.lead import Lead
 from services.common.shared_memory import Attachments
@@ -47,7 +47,7 @@ class Shard:
         self._idle.set()
         self._parts_in_hand = 0
         self._expiry_changed = asyncio.Event()
-        self._to_scheduler: Outgoing[scheduler_pb2.PullRequest] = Outgoing()
+        self._to_scheduler: Call[scheduler_pb2.PullResponse] | None = None
 
     # Parts, from dispatchers.
 
@@ -107,13 +107,13 @@ class Shard:
 
     async def session(self, channel: Channel) -> None:
         """Ask the leading scheduler for work until the stream breaks."""
-        self._to_scheduler = outgoing = Outgoing[scheduler_pb2.PullRequest]()
+        self._to_scheduler = stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Pull()
         self._grants.forget_scheduler()
         self._note_idle()
         self._pulled_at = None
         self._arrivals.clear()
         hello = scheduler_pb2.ShardHello(shard=self._instance.id, address=self._instance.address)
-        outgoing.put(
+        self._say(
             scheduler_pb2.PullRequest(
                 hello=hello,
                 models=self._host.descriptors,
@@ -122,25 +122,21 @@ class Shard:
             )
         )
         self.consider_pull()
-        stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Pull(outgoing)
         try:
             async for response in stream:
                 self._granted(response.grant)
         finally:
-            outgoing.close()
             stream.cancel()
 
     def models_changed(self) -> None:
         """Tell the scheduler what can run here now."""
-        self._to_scheduler.put(
-            scheduler_pb2.PullRequest(models=self._host.descriptors, models_included=True)
-        )
+        self._say(scheduler_pb2.PullRequest(models=self._host.descriptors, models_included=True))
 
     async def drain(self) -> None:
         """Take no more grants and wait until those in hand are finished."""
         self._draining = True
         self.consider_pull()
-        self._to_scheduler.put(scheduler_pb2.PullRequest(draining=True))
+        self._say(scheduler_pb2.PullRequest(draining=True))
         await self._idle.wait()
 
     def _granted(self, grant: scheduler_pb2.Grant) -> None:
@@ -167,7 +163,7 @@ class Shard:
         message = scheduler_pb2.PullRequest(finished=[grant_id])
         if ran is not None:
             message.ran.add(images=ran.images, device_us=int(ran.seconds * 1e6))
-        self._to_scheduler.put(message)
+        self._say(message)
 
     def consider_pull(self) -> None:
         """Ask for work now, or when the lead says so; to be called whenever anything changes."""
@@ -194,7 +190,12 @@ class Shard:
         message = scheduler_pb2.PullRequest(pull=True, remaining_us=int(remaining_s * 1e6))
         if self._flight_s is not None:
             message.flight_us = int(self._flight_s * 1e6)
-        self._to_scheduler.put(message)
+        self._say(message)
+
+    def _say(self, message: scheduler_pb2.PullRequest) -> None:
+        """Tell the scheduler; a new one is told anew."""
+        if self._to_scheduler is not None:
+            self._to_scheduler.send(message)
 
     def _note_idle(self) -> None:
         if self._grants.in_hand or self._parts_in_hand:

@@ -52,8 +52,8 @@ async def service() -> AsyncIterator[tuple[AggregationLink, asyncio.Event]]:
         AggregationServicer(draining),
     )
 
-    def open_stream(channel: Channel, requests: Any) -> Any:
-        return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine(requests)
+    def open_stream(channel: Channel) -> Any:
+        return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine()
 
     async with serving(add) as server:
         link: AggregationLink = Link(server.address, open_stream, lambda: None)

@@ -27,6 +27,8 @@ from services.common.errors import (
     InvalidRequestError,
     LinkLostError,
 )
+from services.common.rpc.calls import serve_calls
+from services.common.rpc.context import ServicerContext
 from services.common.rpc.fleet import Fleet
 from services.common.statuses import from_status
 from services.common.tensors import to_message
@@ -54,12 +56,20 @@ class Watched(AggregationServicer):
         """Adds it to a server."""
         return partial(aggregation_pb2_grpc.add_AggregationServiceServicer_to_server, self)
 
-    async def _combine(
+    async def Combine(
+        self, requests: AsyncIterator[aggregation_pb2.CombineRequest], context: ServicerContext
+    ) -> None:
+        """Serve one caller, once the gate is open."""
+        await serve_calls(
+            requests, context, self._wait, aggregation_pb2.CombineResponse, self._draining
+        )
+
+    async def _wait(
         self, request: aggregation_pb2.CombineRequest
     ) -> aggregation_pb2.CombineResponse:
         self.requests.append(request)
         await self.gate.wait()
-        return await super()._combine(request)
+        return self._combine(request)
 
 
 class Stage:

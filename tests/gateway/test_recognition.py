@@ -13,7 +13,6 @@ from facet.type.v1 import tensor_pb2
 from google.rpc import error_details_pb2
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
-from services.common.rpc.outgoing import Outgoing
 from services.common.statuses import DOMAIN, from_status
 from services.common.tensors import to_message
 from tests.gateway.whole import Client, Whole, png, request_for, scores, whole
@@ -21,6 +20,7 @@ from tests.in_process import RunningShard
 from tests.inference.models import MODEL, pictures, repository_in, scores_of
 from tests.leaks import no_task_left  # noqa: F401
 from tests.models.contents import CLASSES, SPEC
+from tests.outgoing import Outgoing
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")

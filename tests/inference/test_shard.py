@@ -48,8 +48,8 @@ def repository(tmp_path: Path) -> ModelRepository:
 async def calls_to(shard: RunningShard) -> AsyncIterator[ShardCalls]:
     """A link to a shard, as dispatchers have it."""
 
-    def open_stream(channel: Channel, requests: Any) -> Any:
-        return inference_pb2_grpc.InferenceServiceStub(channel).Infer(requests)
+    def open_stream(channel: Channel) -> Any:
+        return inference_pb2_grpc.InferenceServiceStub(channel).Infer()
 
     link: ShardCalls = Link(shard.instance.address, open_stream, lambda: None)
     running = asyncio.create_task(link.run())

@@ -10,10 +10,10 @@ import grpc
 
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
-from services.common.rpc.outgoing import Outgoing
 from services.scheduler.core import Scheduler as Core
 from services.scheduler.desk import Desk
 from services.scheduler.servicer import SchedulerServicer
+from tests.outgoing import Outgoing
 from tests.servers import serving
 from tests.waiting import PATIENCE_S
 

@@ -6,11 +6,11 @@ from grpc_status import rpc_status
 
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.errors import FacetError, InvalidRequestError, NotLeaderError
-from services.common.rpc.outgoing import Outgoing
 from services.common.statuses import from_status
 from services.scheduler.core import Scheduler as Core
 from services.scheduler.desk import PART_WAIT_MS
 from tests.leaks import no_task_left  # noqa: F401
+from tests.outgoing import Outgoing
 from tests.scheduler.helpers import CATS, DispatcherStream, dispatcher, enqueue, scheduler, shard
 from tests.waiting import until
 

@@ -75,13 +75,13 @@ class Channel:
     def _callable(
         self,
         path: str,
-        stream: Callable[[Any, Callable[[Any], bytes]], AsyncIterable[bytes]],
+        requests_of: Callable[[Any], AsyncIterable[Any] | None],
         request_serializer: Callable[[Any], bytes],
         response_deserializer: Callable[[bytes], Any],
         _registered_method: bool = True,
     ) -> MultiCallable:
         def call(
-            request: Any, *, timeout: float | None = None, metadata: Metadata = ()
+            request: Any = None, *, timeout: float | None = None, metadata: Metadata = ()
         ) -> Call[Any]:
             headers = [
                 (b":method", b"POST"),
@@ -95,8 +95,14 @@ class Channel:
             ]
             if timeout is not None:
                 headers.append((b"grpc-timeout", encode_timeout(timeout)))
-            requests = stream(request, request_serializer)
-            return Call(self, headers, requests, response_deserializer, timeout)
+            return Call(
+                self,
+                headers,
+                requests_of(request),
+                request_serializer,
+                response_deserializer,
+                timeout,
+            )
 
         return call
 
@@ -200,12 +206,9 @@ class ClientConnection(Connection):
             self.abort("the server does not answer")
 
 
-async def _one(request: Any, serialize: Callable[[Any], bytes]) -> AsyncIterator[bytes]:
-    yield serialize(request)
+async def _one(request: Any) -> AsyncIterator[Any]:
+    yield request
 
 
-async def _many(
-    requests: AsyncIterable[Any], serialize: Callable[[Any], bytes]
-) -> AsyncIterator[bytes]:
-    async for request in requests:
-        yield serialize(request)
+def _many(requests: AsyncIterable[Any] | None) -> AsyncIterable[Any] | None:
+    return requests

@@ -75,13 +75,15 @@ class Call(Generic[Response]):
     """A call under way. Iterate over it, or await it where it has one response.
 
     Both raise grpc.aio.AioRpcError when the call fails. Leaving the iteration early cancels it.
+    Where it was made without requests, `send` sends them.
     """
 
     def __init__(
         self,
         channel: "Channel",
         headers: list[Header],
-        requests: AsyncIterable[bytes],
+        requests: AsyncIterable[Any] | None,
+        serialize: Callable[[Any], bytes],
         parse: Callable[[bytes], Response],
         timeout: float | None,
     ) -> None:
@@ -89,6 +91,9 @@ class Call(Generic[Response]):
         self._channel = channel
         self._headers = headers
         self._requests = requests
+        self._serialize = serialize
+        self._early: list[bytes] = []
+        """What was sent before there was a stream."""
         self._parse = parse
         self._timer = None if timeout is None else loop.call_later(timeout, self._expired)
         self._stream: ClientStream | None = None
@@ -114,6 +119,17 @@ class Call(Generic[Response]):
     def __await__(self) -> Generator[Any, None, Response]:
         """Wait for the only response."""
         return self._only().__await__()
+
+    def send(self, request: Any) -> None:
+        """Send one request; dropped when the call has ended.
+
+        It waits in memory while the server's window is full.
+        """
+        message = self._serialize(request)
+        if self._stream is not None:
+            self._stream.send(message)
+        elif not self._sending.done():
+            self._early.append(message)
 
     def cancel(self) -> None:
         """End the call, if it has not ended."""
@@ -158,10 +174,13 @@ class Call(Generic[Response]):
             connection = await self._channel.connection()
             stream = self._stream = connection.open(self._headers)
             self._settle(stream)
-            async for request in self._requests:
-                stream.send(request)
-                await stream.drain()
-            stream.end()
+            for message in self._early:
+                stream.send(message)
+            if self._requests is not None:
+                async for request in self._requests:
+                    stream.send(self._serialize(request))
+                    await stream.drain()
+                stream.end()
         except StreamFailedError as error:
             self._settle(_error(error.code, error.details))
         except asyncio.CancelledError:

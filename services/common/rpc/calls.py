@@ -6,8 +6,8 @@ a google.rpc.Status in `error`. It costs less than half of what unary calls cost
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -53,12 +53,32 @@ async def serve_calls(
         try:
             response = await handle(request)
         except Exception as error:
-            response = failed()
-            response.error.CopyFrom(to_status(domain_error(error)))
+            response = _failure(error, failed)
         response.call_id = request.call_id
         return response
 
     await answer_stream(requests, context, answer, draining)
+
+
+async def serve_calls_in_turn(
+    requests: AsyncIterator[Request],
+    context: ServicerContext,
+    handle: Callable[[Request], Response],
+    failed: Callable[[], Response],
+    draining: asyncio.Event,
+) -> None:
+    """Like `serve_calls`, for a handler that waits for nothing: it needs no task for each call."""
+
+    async def answer_all() -> None:
+        async for request in requests:
+            try:
+                response = handle(request)
+            except Exception as error:
+                response = _failure(error, failed)
+            response.call_id = request.call_id
+            await context.write(response)
+
+    await _until(draining, answer_all())
 
 
 def domain_error(error: Exception) -> FacetError:
@@ -82,56 +102,45 @@ async def answer_stream(
     no further request is read, those in hand are answered, and the stream ends; what the peer
     had sent meanwhile it must send elsewhere.
     """
-    answers = _Answers(answer, max_in_hand)
-    reader = asyncio.create_task(answers.read(requests, draining))
-    try:
-        while (response := await answers.ready.get()) is not None:
-            await context.write(response)
-        await reader
-    finally:
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+    in_hand: set[asyncio.Task[None]] = set()
+    room = None if max_in_hand is None else asyncio.Semaphore(max_in_hand)
 
-
-class _Answers(Generic[RequestT, ResponseT]):
-    """The requests of one stream that are in hand."""
-
-    def __init__(
-        self, answer: Callable[[RequestT], Awaitable[ResponseT]], max_in_hand: int | None
-    ) -> None:
-        self._answer = answer
-        self._room = None if max_in_hand is None else asyncio.Semaphore(max_in_hand)
-        self._in_hand: set[asyncio.Task[None]] = set()
-        self.ready: asyncio.Queue[ResponseT | None] = asyncio.Queue()
-
-    async def read(self, requests: AsyncIterator[RequestT], draining: asyncio.Event) -> None:
-        """Start every request; after the last, or when draining, wait for those in hand."""
+    async def answer_one(request: RequestT) -> None:
         try:
-            reading = asyncio.create_task(self._start_all(requests))
-            drained = asyncio.create_task(draining.wait())
-            try:
-                await asyncio.wait({reading, drained}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                reading.cancel()
-                drained.cancel()
-                await asyncio.gather(reading, drained, return_exceptions=True)
-            await asyncio.gather(*self._in_hand)
+            await context.write(await answer(request))
         finally:
-            for task in self._in_hand:
-                task.cancel()
-            self.ready.put_nowait(None)
+            if room is not None:
+                room.release()
 
-    async def _start_all(self, requests: AsyncIterator[RequestT]) -> None:
+    async def start_all() -> None:
         async for request in requests:
-            if self._room is not None:
-                await self._room.acquire()
-            task = asyncio.create_task(self._answer_one(request))
-            self._in_hand.add(task)
-            task.add_done_callback(self._in_hand.discard)
+            if room is not None:
+                await room.acquire()
+            task = asyncio.create_task(answer_one(request))
+            in_hand.add(task)
+            task.add_done_callback(in_hand.discard)
 
-    async def _answer_one(self, request: RequestT) -> None:
-        try:
-            self.ready.put_nowait(await self._answer(request))
-        finally:
-            if self._room is not None:
-                self._room.release()
+    try:
+        await _until(draining, start_all())
+        await asyncio.gather(*in_hand)
+    finally:
+        for task in in_hand:
+            task.cancel()
+
+
+async def _until(draining: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until it is done or `draining` is set."""
+    working = asyncio.create_task(work)
+    drained = asyncio.create_task(draining.wait())
+    try:
+        await asyncio.wait({working, drained}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        drained.cancel()
+        await asyncio.gather(working, drained, return_exceptions=True)
+
+
+def _failure(error: Exception, failed: Callable[[], Response]) -> Response:
+    response = failed()
+    response.error.CopyFrom(to_status(domain_error(error)))
+    return response

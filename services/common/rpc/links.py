@@ -2,24 +2,23 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterable, Callable
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 import grpc
 import structlog
 
 from services.common.deadline import Deadline
 from services.common.errors import (
-    DeadlineExceededError,
     DrainingError,
     LinkLostError,
     UnavailableError,
 )
 from services.common.http2.channel import Channel
+from services.common.http2.client_call import Call
 from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.channel import open_channel
-from services.common.rpc.outgoing import Outgoing
 from services.common.shared_memory import NO_SHARED_MEMORY
 from services.common.statuses import from_status
 
@@ -34,14 +33,14 @@ RECONNECT_S: Final = 0.2
 class Link(Generic[Request, Response]):
     """A channel to one instance with one stream of calls on it, reopened when it breaks.
 
-    `open_stream(channel, requests)` starts the bidirectional call. `on_change` is called
+    `open_stream(channel)` starts the bidirectional call. `on_change` is called
     whenever `up` changes. `run` must be running for the link to come up.
     """
 
     def __init__(
         self,
         address: str,
-        open_stream: Callable[[Channel, AsyncIterable[Request]], Any],
+        open_stream: Callable[[Channel], Call[Response]],
         on_change: Callable[[], None],
         *,
         shares_memory: bool = False,
@@ -56,7 +55,7 @@ class Link(Generic[Request, Response]):
         self._idle = asyncio.Event()
         self._idle.set()
         self._ids = itertools.count(1)
-        self._outgoing: Outgoing[Request] = Outgoing()
+        self._stream: Call[Response] | None = None
         self._pending: dict[int, asyncio.Future[Response]] = {}
 
     @property
@@ -71,21 +70,17 @@ class Link(Generic[Request, Response]):
         instance ends it in order, DeadlineExceededError, or the domain error that the instance
         answered. Safe to cancel: the stream goes on.
         """
-        if not self.up:
+        if not self.up or self._stream is None:
             raise LinkLostError(f"{self.address} cannot be reached")
         call_id = next(self._ids)
         request.call_id = call_id
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._pending[call_id] = future
         self._idle.clear()
-        self._outgoing.put(request)
+        self._stream.send(request)
         try:
-            async with asyncio.timeout(deadline.remaining_s):
+            with deadline.limits(future, f"no answer from {self.address} within the deadline"):
                 response = await future
-        except TimeoutError:
-            raise DeadlineExceededError(
-                f"no answer from {self.address} within the deadline"
-            ) from None
         finally:
             self._pending.pop(call_id, None)
             if not self._pending:
@@ -127,8 +122,7 @@ class Link(Generic[Request, Response]):
             await asyncio.sleep(RECONNECT_S)
 
     async def _serve_stream(self, channel: Channel) -> None:
-        self._outgoing = outgoing = Outgoing[Request]()
-        stream = self._open_stream(channel, outgoing)
+        self._stream = stream = self._open_stream(channel)
         try:
             await stream.wait_for_connection()
             self._set_up(True)
@@ -137,7 +131,6 @@ class Link(Generic[Request, Response]):
                 if future is not None and not future.done():
                     future.set_result(response)
         finally:
-            outgoing.close()
             stream.cancel()
 
     def _went_down(self, error: UnavailableError) -> None:

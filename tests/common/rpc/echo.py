@@ -5,7 +5,7 @@ python -m tests.common.rpc.echo PORT    serves in a process of its own and says 
 
 import asyncio
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -77,9 +77,9 @@ class Echo(preprocessing_pb2_grpc.PreprocessingServiceServicer):
         )
 
 
-def open_stream(channel: Channel, requests: AsyncIterable[preprocessing_pb2.PrepareRequest]) -> Any:
+def open_stream(channel: Channel) -> Any:
     """Open a stream of calls to an echo."""
-    return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare(requests)
+    return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare()
 
 
 def connect(instance: Instance, on_change: Callable[[], None]) -> EchoLink:

@@ -13,8 +13,8 @@ from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from services.common.http2.server import Server
 from services.common.rpc.calls import answer_stream
 from services.common.rpc.context import ServicerContext
-from services.common.rpc.outgoing import Outgoing
 from tests.common.rpc.echo import NEVER, WAIT, Echo
+from tests.outgoing import Outgoing
 from tests.servers import serving
 from tests.waiting import PATIENCE_S, until
 

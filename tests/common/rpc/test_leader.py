@@ -8,9 +8,9 @@ from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
 from services.common.errors import InternalError
 from services.common.http2.channel import Channel
 from services.common.rpc.leader import follow_leader
-from services.common.rpc.outgoing import Outgoing
 from tests.common.rpc.echo import Echo
 from tests.fakes import MemoryRegistry
+from tests.outgoing import Outgoing
 from tests.servers import serving, start_server
 from tests.waiting import PATIENCE_S, until
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +16,7 @@ from services.common.errors import (
     InvalidRequestError,
     LinkLostError,
 )
+from services.common.http2.channel import Channel
 from services.common.rpc.links import Link
 from tests.common.rpc.echo import (
     BREAK,
@@ -207,7 +209,7 @@ async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
 
 
 async def test_a_fault_in_a_link_takes_it_down_and_it_recovers() -> None:
-    def open_badly(*_: object) -> object:
+    def open_badly(_: Channel) -> Any:
         raise ValueError("a fault")
 
     async with serving(Echo().add) as server, linked(server.address) as watched:
@@ -235,7 +237,7 @@ class Stubborn:
 
 
 async def test_a_stream_that_swallows_its_end_does_not_keep_the_link() -> None:
-    link: EchoLink = Link("127.0.0.1:1", lambda *_: Stubborn(), lambda: None)
+    link: EchoLink = Link("127.0.0.1:1", lambda _: cast("Any", Stubborn()), lambda: None)
     running = asyncio.create_task(link.run())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
