@@ -165,7 +165,11 @@ async def test_nothing_waits_for_a_timer(monkeypatch: pytest.MonkeyPatch) -> Non
     call_later = loop.call_later
 
     def noted(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
-        return call_later(delay, lambda: (fired.append(callback), callback(*args)))
+        def fire() -> None:
+            fired.append(callback)
+            callback(*args)
+
+        return call_later(delay, fire)
 
     monkeypatch.setattr(loop, "call_later", noted)
     submissions = [calls.submit(104) for _ in range(6)]
