@@ -1,12 +1,14 @@
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from structlog.testing import capture_logs
 
 from services.common.errors import InvalidRequestError, ModelRefusedError
 from services.common.models.manifest import Manifest
-from services.inference.engines.selection import ENGINES, is_installed, select_engine
+from services.inference.engines.selection import AUTO, ENGINES, is_installed, select_engine
+from services.inference.settings import InferenceSettings
 from tests.models.contents import write_content
 
 BOTH = ("litert", "keras")
@@ -86,6 +88,11 @@ def test_an_unknown_engine_is_a_wrong_request(tmp_path: Path) -> None:
         InvalidRequestError, match="one of auto, litert, tensorflow, jax, not 'abacus'"
     ):
         select_engine(manifest(tmp_path, *BOTH), "abacus")
+
+
+def test_every_engine_can_be_asked_for_in_the_settings() -> None:
+    choices = get_args(InferenceSettings.model_fields["engine"].annotation)
+    assert choices == (AUTO, *ENGINES)
 
 
 def test_every_engine_is_found_where_tests_run() -> None:
