@@ -130,7 +130,7 @@ class NumpyEngine(Engine):
     """Scores that a test can foretell: that of class c is the sum of the picture plus c."""
 
     name = "numpy"
-    package = "numpy"
+    packages = ("numpy",)
     artefact_format = "numpy"
 
     def __init__(self, manifest: Manifest) -> None:

@@ -45,6 +45,14 @@ class Part:
         """Somebody still waits for it."""
         return not (self.answer.done() or self.deadline.expired)
 
+    @property
+    def unwanted_because(self) -> str | None:
+        """Why nobody waits for its answer any more, as ShardLoad names it; None: somebody does."""
+        if self.answer.cancelled():
+            # Nothing but the end of the stream that it came by cancels a part.
+            return "disconnected"
+        return "deadline" if self.deadline.expired else None
+
 
 @dataclass(frozen=True, slots=True)
 class PieceInput:

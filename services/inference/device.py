@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from facet.inference.v1 import inference_pb2
 from services.common.errors import DeadlineExceededError, FacetError
@@ -23,6 +24,10 @@ class Load:
     completed_images: int = 0
     completed_batches: int = 0
     device_us: int = 0
+    wasted_images: Counter[str] = field(default_factory=Counter)
+    """Images that ran for nobody, by reason."""
+    wasted_us: Counter[str] = field(default_factory=Counter)
+    """Their share of `device_us`."""
 
 
 Finished = Callable[[Ran | None], None]
@@ -99,6 +104,9 @@ class Device:
         self.load.completed_batches += 1
         self.load.completed_images += work.images
         self.load.device_us += work.device_us
+        for reason, images in work.wasted_images().items():
+            self.load.wasted_images[reason] += images
+            self.load.wasted_us[reason] += work.device_us * images // work.images
 
 
 class _Work:
@@ -131,6 +139,15 @@ class _Work:
             for place, outcome in outcomes.items()
         }
         self.device_us = int((time.monotonic() - self._started) * 1e6)
+
+    def wasted_images(self) -> Counter[str]:
+        """Return how many images nobody waits for any more, by reason."""
+        wasted: Counter[str] = Counter()
+        for part, _ in self._parts:
+            reason = part.unwanted_because
+            if reason is not None and part.images:
+                wasted[reason] += part.images
+        return wasted
 
     def answer(self) -> None:
         """Give every part that still waits its outputs."""

@@ -76,6 +76,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             completed_images=self._load.completed_images,
             completed_batches=self._load.completed_batches,
             device_us=self._load.device_us,
+            wasted_images=self._load.wasted_images,
+            wasted_us=self._load.wasted_us,
         )
 
 

@@ -10,8 +10,8 @@ from services.common.settings import ServiceSettings
 class InferenceSettings(ServiceSettings):
     """Each is also the environment variable FACET_<NAME>."""
 
-    engine: Literal["auto", "litert", "tensorflow"] = "auto"
-    """What runs the models; auto: LiteRT where it is installed and the version has it."""
+    engine: Literal["auto", "litert", "tensorflow", "jax"] = "auto"
+    """What runs the models; auto: the first of these that is installed and can run the version."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of one batch."""
     max_batch: int = Field(default=32, ge=1, le=1024)

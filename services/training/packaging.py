@@ -60,7 +60,7 @@ class Package:
         if obstacle is None:
             artefacts.insert(0, Artefact.describe(folder / LITERT_FILE, "litert"))
         else:
-            tell(f"kept for TensorFlow only, as it does not convert to LiteRT: {obstacle}")
+            tell(f"kept for Keras alone, as it does not convert to LiteRT: {obstacle}")
         golden = GoldenExamples(images[:GOLDEN_EXAMPLES], scores[:GOLDEN_EXAMPLES])
         return VersionContent(
             source=self.source,

@@ -170,6 +170,37 @@ async def test_a_caller_that_goes_while_the_batch_runs_harms_nobody(bench: Bench
     assert bench.finished == 1
 
 
+async def test_what_ran_for_nobody_is_counted_by_reason_and_share(bench: Bench) -> None:
+    bench.engine.open.clear()
+    going, late, staying = part((1,), (2, 3)), part((4,)), part((5, 6))
+    bench.submit(going, late, staying)
+    await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
+    going.answer.cancel()
+    late.deadline = Deadline.after(-1)
+    bench.engine.open.set()
+    check_scores(await staying.answer, (5, 6))
+    # Whoever is there to take it gets a late answer too.
+    check_scores(await late.answer, (4,))
+    load = bench.device.load
+    assert load.completed_images == 6
+    assert load.wasted_images == {"disconnected": 3, "deadline": 1}
+    assert load.wasted_us == {
+        "disconnected": load.device_us * 3 // 6,
+        "deadline": load.device_us // 6,
+    }
+
+
+async def test_what_was_wanted_or_never_ran_is_not_wasted(bench: Bench) -> None:
+    gone, late, empty, fine = part((1,)), part((2,), seconds=-1), part(), part((3,))
+    gone.answer.cancel()
+    bench.submit(gone, late, empty, fine)
+    check_scores(await fine.answer, (3,))
+    with pytest.raises(DeadlineExceededError):
+        await late.answer
+    assert not bench.device.load.wasted_images
+    assert not bench.device.load.wasted_us
+
+
 async def test_the_loop_runs_on_while_the_model_computes(bench: Bench) -> None:
     bench.engine.open.clear()
     slow = part((1,))

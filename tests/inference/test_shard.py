@@ -223,6 +223,51 @@ async def test_a_caller_that_goes_leaves_nothing_behind(repository: ModelReposit
         await until(lambda: shard.device.load.outstanding_images == 0)
 
 
+async def test_a_caller_that_goes_while_its_batch_runs_is_counted_and_harms_nobody(
+    repository: ModelRepository,
+) -> None:
+    async with (
+        trio(repository) as (_, _, shard, link),
+        open_channel(shard.instance.address) as channel,
+    ):
+        shard.engine.open.clear()
+        staying = asyncio.create_task(call(link, request((1, 2, 3), grant="g", parts=2)))
+        async with calls_to(shard) as going:
+            gone = asyncio.create_task(call(going, request((4,), grant="g", parts=2)))
+            await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
+        with pytest.raises(LinkLostError):
+            await gone
+        await until(lambda: shard.device.load.outstanding_images == 3)
+        shard.engine.open.set()
+        assert await staying == [first_scores(1, 2, 3)]
+        assert shard.engine.batches == [4]
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        watch = stub.WatchShard(inference_pb2.WatchShardRequest())
+        load = (await watch.read()).load
+        watch.cancel()
+        assert load.wasted_images == {"disconnected": 1}
+        assert load.wasted_us == {"disconnected": load.device_us // 4}
+        assert load.completed_images == 4
+
+
+async def test_a_cancelled_call_harms_no_other_on_its_stream(repository: ModelRepository) -> None:
+    async with trio(repository) as (_, _, shard, link):
+        shard.engine.open.clear()
+        going, staying = (
+            asyncio.create_task(call(link, request((value,), grant="g", parts=2)))
+            for value in (1, 2)
+        )
+        await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        shard.engine.open.set()
+        assert await staying == [first_scores(2)]
+        assert going.cancelled()
+        assert await call(link, request((3,), grant="h")) == [first_scores(3)]
+        # Nothing tells the shard of it: see ShardLoad.
+        assert not shard.device.load.wasted_images
+
+
 async def test_draining_finishes_what_is_in_hand(repository: ModelRepository) -> None:
     async with trio(repository) as (running, d, shard, link):
         shard.engine.open.clear()

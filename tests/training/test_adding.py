@@ -102,7 +102,7 @@ def test_half_precision_ends_in_float32(repository: ModelRepository, tmp_path: P
     assert repository.golden_examples(manifest).scores.dtype == np.float32
 
 
-def test_a_recurrent_model_is_kept_for_tensorflow(
+def test_a_recurrent_model_is_kept_for_keras(
     repository: ModelRepository, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told: list[str] = []
@@ -117,7 +117,7 @@ def test_a_recurrent_model_is_kept_for_tensorflow(
     assert [artefact.format for artefact in manifest.artefacts] == ["keras"]
     assert not (repository.root / "rows" / "1" / "model.tflite").exists()
     (line,) = [line for line in told if "does not convert" in line]
-    assert line.startswith("kept for TensorFlow only")
+    assert line.startswith("kept for Keras alone")
     # The converter's own complaints stay off the terminal.
     assert capfd.readouterr() == ("", "")
 

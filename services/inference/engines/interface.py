@@ -32,7 +32,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     """Such as "litert"."""
-    package: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
     """What must be installed, as it is imported."""
     artefact_format: ClassVar[str]
     """The format of the artefact that it runs."""

@@ -17,7 +17,7 @@ class LiteRtEngine(Engine):
     """Runs a .tflite artefact through XNNPACK."""
 
     name = "litert"
-    package = "ai_edge_litert"
+    packages = ("ai_edge_litert",)
     artefact_format = "litert"
 
     def __init__(self, model: LiteRtModel, manifest: Manifest, *, threads: int) -> None:

@@ -32,7 +32,7 @@ def load_version(
     preference: str = AUTO,
     threads: int = 1,
 ) -> LoadedVersion:
-    """Check, load, warm and try a version; takes .1 s with LiteRT, some seconds with TensorFlow.
+    """Check, load, warm and try a version; takes .1 s with LiteRT, some seconds with others.
 
     Raises ModelNotFoundError when there is no such version, ModelRefusedError when it must not be
     served: a file is not whole, no engine can run it here, it fails when it is warmed, or its

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from services.common.errors import ModelRefusedError
 from services.common.models.manifest import Manifest
 from services.inference.engines.interface import Engine
+from services.inference.engines.keras_backend import import_keras
 
 Graph = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
@@ -23,7 +24,7 @@ class TensorFlowEngine(Engine):
     """
 
     name = "tensorflow"
-    package = "tensorflow"
+    packages = ("tensorflow",)
     artefact_format = "keras"
 
     def __init__(self, graph: Graph, manifest: Manifest, *, on_gpu: bool) -> None:
@@ -36,7 +37,7 @@ class TensorFlowEngine(Engine):
         """See Engine.load. The first load of a process settles the number of threads for all."""
         # Its chatter is not held back: a shard's standard error is a log, and what TensorFlow
         # says last when it aborts on an unfit machine must be in there.
-        import keras
+        keras = import_keras("tensorflow")
         import tensorflow as tf
 
         on_gpu = _set_up_devices(tf, threads)

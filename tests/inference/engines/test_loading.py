@@ -1,4 +1,4 @@
-"""Versions that must not be served."""
+"""Versions that must not be served; `test_jax` runs this without TensorFlow too."""
 
 import shutil
 from pathlib import Path
@@ -14,8 +14,9 @@ from services.common.models.manifest import Manifest, VersionContent
 from services.common.models.repository import ModelRepository
 from services.inference.engines.loading import load_version
 from tests.fixtures_models import digits_repository  # noqa: F401
+from tests.inference.engines.here import KERAS_ENGINE
 
-FILES = {"litert": "model.tflite", "tensorflow": "model.keras"}
+FILES = {"litert": "model.tflite", KERAS_ENGINE: "model.keras"}
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_outputs_that_differ_are_refused_with_the_difference(
         load(repository, version, engine)
 
 
-@pytest.mark.parametrize(("engine", "file_format"), [("litert", "litert"), ("tensorflow", "keras")])
+@pytest.mark.parametrize(("engine", "file_format"), [("litert", "litert"), (KERAS_ENGINE, "keras")])
 @pytest.mark.parametrize("content", [b"", b"nonsense" * 100])
 def test_a_file_that_is_no_model_is_refused(
     repository: ModelRepository, engine: str, file_format: str, content: bytes

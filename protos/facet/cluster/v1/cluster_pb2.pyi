@@ -68,16 +68,34 @@ class Instance(_message.Message):
     def __init__(self, service: _Optional[str] = ..., id: _Optional[str] = ..., address: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelVersion, _Mapping]]] = ..., load: _Optional[_Union[ShardLoad, _Mapping]] = ..., refused: _Optional[_Iterable[_Union[RefusedModel, _Mapping]]] = ...) -> None: ...
 
 class ShardLoad(_message.Message):
-    __slots__ = ("outstanding_images", "completed_images", "completed_batches", "device_us")
+    __slots__ = ("outstanding_images", "completed_images", "completed_batches", "device_us", "wasted_images", "wasted_us")
+    class WastedImagesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class WastedUsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     OUTSTANDING_IMAGES_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_IMAGES_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_BATCHES_FIELD_NUMBER: _ClassVar[int]
     DEVICE_US_FIELD_NUMBER: _ClassVar[int]
+    WASTED_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    WASTED_US_FIELD_NUMBER: _ClassVar[int]
     outstanding_images: int
     completed_images: int
     completed_batches: int
     device_us: int
-    def __init__(self, outstanding_images: _Optional[int] = ..., completed_images: _Optional[int] = ..., completed_batches: _Optional[int] = ..., device_us: _Optional[int] = ...) -> None: ...
+    wasted_images: _containers.ScalarMap[str, int]
+    wasted_us: _containers.ScalarMap[str, int]
+    def __init__(self, outstanding_images: _Optional[int] = ..., completed_images: _Optional[int] = ..., completed_batches: _Optional[int] = ..., device_us: _Optional[int] = ..., wasted_images: _Optional[_Mapping[str, int]] = ..., wasted_us: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class RefusedModel(_message.Message):
     __slots__ = ("model", "reason")
