@@ -228,7 +228,7 @@ async def test_a_caller_that_goes_while_its_batch_runs_is_counted_and_harms_nobo
 ) -> None:
     async with (
         trio(repository) as (_, _, shard, link),
-        open_channel(shard.instance.address) as channel,
+        grpc.aio.insecure_channel(shard.instance.address) as channel,
     ):
         shard.engine.open.clear()
         staying = asyncio.create_task(call(link, request((1, 2, 3), grant="g", parts=2)))
