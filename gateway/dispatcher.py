@@ -5,12 +5,14 @@ import itertools
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
 
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
+from gateway.expectation import Expectation
 from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, timeout_error
 from gateway.pixels import PixelMemory
@@ -60,27 +62,48 @@ class Dispatcher:
         self._queued_images = 0
         self._ids = itertools.count(1)
         self._pieces: dict[int, Piece] = {}
+        self._expected: WeakValueDictionary[int, Expectation] = WeakValueDictionary()
         self._news: News | None = None
         self._untold = News(lambda _: None, name)
         """Of leases that no scheduler made: none is to hear of them."""
         self._fallback = Fallback(name)
         self._sends: set[asyncio.Task[None]] = set()
 
+    def expect(
+        self, images: int, model: model_pb2.ModelDescriptor, deadline: Deadline
+    ) -> Expectation:
+        """Tell the scheduler of a request while its pictures are prepared; to be entered."""
+        expected = Expectation(next(self._ids), self._news)
+        if self._news is not None:
+            self._news.expect(expected.request_id, model.model, images, deadline)
+            self._expected[expected.request_id] = expected
+        return expected
+
     async def infer(
-        self, prepared: Prepared, model: model_pb2.ModelDescriptor, deadline: Deadline
+        self,
+        prepared: Prepared,
+        model: model_pb2.ModelDescriptor,
+        deadline: Deadline,
+        expected: Expectation | None = None,
     ) -> list[Output]:
         """Return what the shards made of the pictures; the pieces cover all of them.
 
-        Raises OverloadedError on arrival when too much waits, DeadlineExceededError, and
-        UnavailableError when shards went away again and again.
+        `expected` is the request as the scheduler was told of it, if it was. Raises
+        OverloadedError when too much waits, DeadlineExceededError, and UnavailableError when
+        shards went away again and again.
         """
+        expected = expected or Expectation(next(self._ids), None)
         count = len(prepared.positions)
-        if count and self._queued_images + count > self._max_queued_images:
+        if not count:
+            expected.abandon()
+            return []
+        if self._queued_images + count > self._max_queued_images:
+            expected.abandon()
             raise OverloadedError(
                 f"{self._queued_images} images wait already, and at most "
                 f"{self._max_queued_images} may"
             )
-        pieces = self._split(prepared, model, deadline)
+        pieces = self._split(prepared, model, deadline, expected)
         self._queued_images += count
         try:
             self._announce(pieces)
@@ -133,15 +156,17 @@ class Dispatcher:
                     self._start(placed.lease, self._untold, partial(self._fallback.ended, placed))
 
     def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
+        error = OverloadedError(
+            f"the cluster is busy: the answer would take {refusal.predicted_ms} ms, "
+            f"too close to the deadline or beyond it",
+            retry_after_s=refusal.retry_after_ms / 1000,
+        )
+        if (expected := self._expected.get(refusal.request_id)) is not None:
+            expected.refuse(error)
         for piece in self._pieces.values():
             if piece.request_id == refusal.request_id and not piece.answer.done():
-                piece.answer.set_exception(
-                    OverloadedError(
-                        f"the cluster is busy: the answer would take {refusal.predicted_ms} ms, "
-                        f"too close to the deadline or beyond it",
-                        retry_after_s=refusal.retry_after_ms / 1000,
-                    )
-                )
+                piece.answer.set_exception(error)
+                self._cancelled(piece)  # it may have left here before the refusal came
 
     def _set_connected(self, connected: bool) -> None:
         if self.connected != connected:
@@ -149,11 +174,15 @@ class Dispatcher:
             self._on_change()
 
     def _split(
-        self, prepared: Prepared, model: model_pb2.ModelDescriptor, deadline: Deadline
+        self,
+        prepared: Prepared,
+        model: model_pb2.ModelDescriptor,
+        deadline: Deadline,
+        expected: Expectation,
     ) -> list[Piece]:
         size = min(model.piece_images or model.max_batch, model.max_batch)
         loop = asyncio.get_running_loop()
-        request_id = next(self._ids)
+        announced = expected.come(self._news)
         return [
             Piece(
                 piece_id=next(self._ids),
@@ -162,7 +191,8 @@ class Dispatcher:
                 pixels=prepared.pixels[first : first + size],
                 deadline=deadline,
                 answer=loop.create_future(),
-                request_id=request_id,
+                request_id=expected.request_id,
+                announced=announced,
             )
             for first in range(0, len(prepared.positions), size)
         ]

@@ -84,6 +84,18 @@ class News:
             self._next.enqueue.append(piece.descriptor())
             piece.announced = True
 
+    def expect(
+        self, request_id: int, model: model_pb2.ModelVersion, images: int, deadline: Deadline
+    ) -> None:
+        """The pictures of a request are being prepared."""
+        self._next.expected.add(
+            request_id=request_id, model=model, images=images, timeout_ms=deadline.remaining_ms
+        )
+
+    def abandoned(self, request_id: int) -> None:
+        """No piece of an expected request will come."""
+        self._next.abandoned.append(request_id)
+
     def completed(self, piece: Piece) -> None:
         """It was answered."""
         self._next.completed.append(piece.piece_id)

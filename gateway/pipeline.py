@@ -7,6 +7,7 @@ from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2
 from gateway.aggregation import AggregationClient
 from gateway.dispatcher import Dispatcher
+from gateway.expectation import Expectation
 from gateway.preprocessing import PreprocessingClient
 from gateway.requests import Options, Output, Prepared
 from services.common.deadline import Deadline
@@ -28,8 +29,9 @@ class Pipeline:
         deadline: Deadline,
     ) -> recognition_pb2.RecognizeResponse:
         """Recognise encoded pictures. One picture's error is data in its own result."""
-        prepared = await self.preprocessing.prepare(images, model.input, deadline)
-        return await self.recognize_prepared(prepared, model, options, deadline)
+        with self.dispatcher.expect(len(images), model, deadline) as expected:
+            prepared = await self.preprocessing.prepare(images, model.input, deadline)
+        return await self.recognize_prepared(prepared, model, options, deadline, expected)
 
     async def recognize_prepared(
         self,
@@ -37,9 +39,10 @@ class Pipeline:
         model: model_pb2.ModelDescriptor,
         options: Options,
         deadline: Deadline,
+        expected: Expectation | None = None,
     ) -> recognition_pb2.RecognizeResponse:
         """Recognise pictures that have the shape of the model's input already."""
-        outputs = await self.dispatcher.infer(prepared, model, deadline)
+        outputs = await self.dispatcher.infer(prepared, model, deadline, expected)
         results = await self.aggregation.combine(prepared, outputs, model, options, deadline)
         response = recognition_pb2.RecognizeResponse(model=model.model)
         response.results.MergeFrom(results)

@@ -8,18 +8,36 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DispatchRequest(_message.Message):
-    __slots__ = ("dispatcher", "enqueue", "completed", "lost", "cancelled")
+    __slots__ = ("dispatcher", "enqueue", "completed", "lost", "cancelled", "expected", "abandoned")
     DISPATCHER_FIELD_NUMBER: _ClassVar[int]
     ENQUEUE_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_FIELD_NUMBER: _ClassVar[int]
     dispatcher: str
     enqueue: _containers.RepeatedCompositeFieldContainer[PieceDescriptor]
     completed: _containers.RepeatedScalarFieldContainer[int]
     lost: _containers.RepeatedCompositeFieldContainer[LostPiece]
     cancelled: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ...) -> None: ...
+    expected: _containers.RepeatedCompositeFieldContainer[ExpectedRequest]
+    abandoned: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ..., expected: _Optional[_Iterable[_Union[ExpectedRequest, _Mapping]]] = ..., abandoned: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ExpectedRequest(_message.Message):
+    __slots__ = ("request_id", "model", "images", "timeout_ms", "tenant")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    model: _model_pb2.ModelVersion
+    images: int
+    timeout_ms: int
+    tenant: str
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class PieceDescriptor(_message.Message):
     __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted")
