@@ -17,7 +17,7 @@ overdue. All else waits for a message: `wake_at` names no other moment.
 import itertools
 import math
 from collections.abc import MutableMapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.common.models.key import ModelKey
 from services.scheduler.descriptors import Grant, Piece
@@ -40,6 +40,17 @@ LEASE_FACTOR: Final = 8.0
 LEASE_MIN_S: Final = 0.25
 LEASE_MAX_S: Final = 10.0
 """A lease expires so many predicted durations after the predicted end, within these limits."""
+
+
+class _Portion(NamedTuple):
+    """What a shard is to take off the queue."""
+
+    target: float
+    """Images; it may be some more, so that pieces stay whole,"""
+    room: float
+    """but not so many that the first one is late."""
+    due: float
+    """The earliest deadline that it can meet."""
 
 
 class Granting:
@@ -137,15 +148,16 @@ class Granting:
         if portion is None or share < PARK_BELOW * least:
             if not must and not lane.is_first(member, least):
                 return None
-            portion = portion or (target, now)
-        target, due = portion
+            portion = portion or _Portion(target, math.inf, now)
+        target, room, due = portion
         shard = member.clock.shard
 
         def fits(piece: Piece) -> bool:
             avoided = piece.avoid and shard in piece.avoid
             return not avoided or not self._others_at_work(piece, lane)
 
-        return queue.take(target, member.serving.max_batch, fits, due)
+        limit = int(min(room, member.serving.max_batch))
+        return queue.take(target, limit, fits, due)
 
     def _others_at_work(self, piece: Piece, lane: Lane) -> bool:
         """Another shard is likely to take the piece soon.
@@ -208,25 +220,17 @@ class Granting:
 
 def _in_time(
     queue: FairQueue, terms: tuple[float, float], target: float, least: float, now: float
-) -> tuple[float, float] | None:
-    """Return how many images a shard is to take, and the earliest deadline that it can meet.
+) -> _Portion | None:
+    """Return what a shard is to take.
 
-    The first piece decides, with a smaller batch where that lets it be in time. What this shard
-    can't finish in time at all is left to faster ones, and it gets later pieces; None when
-    there are none that it could finish.
+    The first due of all pieces that it can finish in time decides, with a smaller batch if need be.
+    What it can't finish in time at all is left to faster ones; None when that is all that waits.
+    One piece that nobody can finish any more must not make the batch too long for the next one.
     """
     start, c = terms
-
-    def met(images: float) -> float:
-        return now + RESERVE * (start - now + c * images)
-
-    first = queue.first_deadline()
-    if first >= met(target):
-        return target, now
+    smallest = max(target / 2, least)
+    first = queue.first_due(now + RESERVE * (start - now + c * min(target, smallest)))
+    if first is None:
+        return None
     room = ((first - now) / RESERVE - (start - now)) / c
-    if room >= max(target / 2, least):
-        return room, now
-    for images in (target, max(target / 2, least)):
-        if queue.any_due(met(images)):
-            return images, met(images)
-    return None
+    return _Portion(min(target, room), room, first)

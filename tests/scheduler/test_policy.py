@@ -82,6 +82,29 @@ def test_a_piece_that_a_slow_shard_cannot_finish_in_time_is_left_to_a_fast_one()
     assert PieceKey("d", 99) in grant.pieces
 
 
+def test_a_piece_that_is_late_already_makes_no_other_one_late() -> None:
+    core = scheduler(a=FAST)
+    late, soon = PieceKey("d", 98), PieceKey("d", 99)
+    core.enqueue(pieces(8))
+    core.enqueue([Piece(late, MODEL, 8, deadline=0.01), Piece(soon, MODEL, 8, deadline=0.04)])
+    core.shard_pulled("a", 0.0)
+    (grant,) = core.assign(0.0)
+    assert soon in grant.pieces
+    assert late not in grant.pieces
+    assert grant.finish <= 0.04
+
+
+def test_a_piece_of_another_tenant_makes_nothing_late_either() -> None:
+    core = scheduler(a=FAST)
+    soon = PieceKey("d", 99)
+    core.enqueue(pieces(8, tenant="noisy"))
+    core.enqueue([Piece(soon, MODEL, 8, deadline=0.04, tenant="quiet")])
+    core.shard_pulled("a", 0.0)
+    (grant,) = core.assign(0.0)
+    assert soon in grant.pieces
+    assert grant.finish <= 0.04
+
+
 def test_a_hanging_shard_is_hedged_and_the_first_answer_counts() -> None:
     core = scheduler(a=FAST, b=FAST)
     for round_ in range(40):  # saves up a budget
