@@ -61,6 +61,8 @@ class Production:
     ) -> None:
         self.scheduler = Scheduler("sim")
         self.grants = 0
+        self.wakes = 0
+        """Calls of `assign` without a message."""
         self._loop = loop
         self._network = network
         self._tracker = tracker
@@ -126,10 +128,12 @@ class Production:
     def _ended(self, keys: Sequence[PieceKey]) -> None:
         for key in keys:
             self.scheduler.piece_ended(key)
+        self._assign()
 
     def _cancelled(self, keys: Sequence[PieceKey]) -> None:
         for key in keys:
             self.scheduler.piece_cancelled(key)
+        self._assign()
 
     def _finished(self, shard: str, grant_id: str, ran: Sequence[Ran]) -> None:
         self.scheduler.grant_finished(shard, grant_id, self._loop.now, ran)
@@ -155,14 +159,16 @@ class Production:
         for grant in self.scheduler.assign(now):
             self.grants += 1
             self._loop.after(self._network.small(), self._leased, grant)
-        wake = self.scheduler.wake_at(now)
-        if wake is not None and (self._wake is None or wake < self._wake):
+        wake = self.scheduler.wake_at
+        if wake != self._wake:
             self._wake = wake
-            self._loop.at(wake, self._woken, wake)
+            if wake is not None:
+                self._loop.at(wake, self._woken, wake)
 
     def _woken(self, wake: float) -> None:
-        if self._wake == wake:
+        if self._wake == wake:  # otherwise a message changed it
             self._wake = None
+            self.wakes += 1
             self._assign()
 
     # The shards.

@@ -172,9 +172,13 @@ class Scheduler:
                 dropped.append(key)
         return dropped
 
-    def wake_at(self, now: float) -> float | None:
-        """When `assign` is to be called again though no message came; None: not before one."""
-        return self._granting.wake_at(now)
+    @property
+    def wake_at(self) -> float | None:
+        """When `assign` is to be called again though no message came; None: not before one.
+
+        As of the last call of `assign`: each one may change it.
+        """
+        return self._granting.wake_at
 
     @property
     def queued_images(self) -> int:

@@ -62,6 +62,7 @@ class Desk:
         self._shards: dict[str, Outbox[scheduler_pb2.Grant]] = {}
         self._addresses: dict[str, str] = {}
         self._wake: asyncio.TimerHandle | None = None
+        self._wake_at: float | None = None
 
     # Connections.
 
@@ -104,8 +105,7 @@ class Desk:
             dispatcher.close()
         for shard in self._shards.values():
             shard.close()
-        if self._wake is not None:
-            self._wake.cancel()
+        self._wake_up_at(None, time.monotonic())
 
     # Messages.
 
@@ -173,12 +173,22 @@ class Desk:
         now = time.monotonic()
         for grant in self._core.assign(now):
             self._deliver(grant)
+        self._wake_up_at(self._core.wake_at, now)
+
+    def _wake_up_at(self, moment: float | None, now: float) -> None:
+        if moment == self._wake_at:  # most messages do not change it
+            return
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
-        if (wake_at := self._core.wake_at(now)) is not None:
-            delay = max(0.0, wake_at - now)
-            self._wake = asyncio.get_running_loop().call_later(delay, self._assign)
+        self._wake_at = moment
+        if moment is not None:
+            delay = max(0.0, moment - now)
+            self._wake = asyncio.get_running_loop().call_later(delay, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = self._wake_at = None
+        self._assign()
 
     def _deliver(self, grant: Grant) -> None:
         parts: dict[str, list[int]] = defaultdict(list)

@@ -63,13 +63,16 @@ class FairQueue:
         """How many tenants have pieces waiting."""
         return len(self._flows)
 
-    def first_deadline(self) -> float:
-        """Deadline of the first piece of the tenant whose turn it is; there must be one."""
-        return self._ring[0].entries[0][0]
-
-    def any_due(self, due: float) -> bool:
-        """Some piece's deadline is `due` or later."""
-        return any(flow.entries[-1][0] >= due for flow in self._ring)
+    def first_due(self, due: float) -> float | None:
+        """The earliest deadline of a piece, whose ever it is, that is `due` or later."""
+        return min(
+            (
+                flow.entries[flow.first_due(due)][0]
+                for flow in self._ring
+                if flow.entries[-1][0] >= due
+            ),
+            default=None,
+        )
 
     def put(self, piece: Piece) -> None:
         """Queue a piece that is not queued."""

@@ -73,7 +73,9 @@ class Fleet:
         shard.credits.append(now)
         self.credits += 1
         shard.clock.end = now + remaining_s
-        shard.clock.busy = remaining_s > 0 or bool(shard.grants)
+        # What it runs without a grant of ours (a former scheduler's) is no sign of being late: we
+        # are never told of its end.
+        shard.clock.busy = bool(shard.grants)
         if flight_s is not None:
             shard.clock.flight = flight_s
         self._touched[name] = shard

@@ -8,17 +8,22 @@ Within a model the order is that of fairness.py; models take turns, a grant each
 
 Where nothing waits and shards are parked, pieces on an overdue shard are leased a second time,
 inside the budget of hedging.py.
+
+Time alone changes two things. A shard that is late looks the worse the later it is, so one that
+is parked for its sake may become the better choice (Lane.look_again_at); and a lease becomes
+overdue. All else waits for a message: `wake_at` names no other moment.
 """
 
 import itertools
+import math
 from collections.abc import MutableMapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.common.models.key import ModelKey
 from services.scheduler.descriptors import Grant, Piece
 from services.scheduler.fairness import FairQueue
 from services.scheduler.fleet import Fleet
-from services.scheduler.hedging import LOOK_EVERY_S, HedgeBudget, overdue_at
+from services.scheduler.hedging import HedgeBudget, overdue_at
 from services.scheduler.lane import Lane, Member
 from services.scheduler.leases import Lease, Leases
 
@@ -35,8 +40,17 @@ LEASE_FACTOR: Final = 8.0
 LEASE_MIN_S: Final = 0.25
 LEASE_MAX_S: Final = 10.0
 """A lease expires so many predicted durations after the predicted end, within these limits."""
-LOOK_AGAIN_S: Final = 0.002
-"""How soon a parked shard is looked at again while pieces wait."""
+
+
+class _Portion(NamedTuple):
+    """What a shard is to take off the queue."""
+
+    target: float
+    """Images; it may be some more, so that pieces stay whole,"""
+    room: float
+    """but not so many that the first one is late."""
+    due: float
+    """The earliest deadline that it can meet."""
 
 
 class Granting:
@@ -57,34 +71,41 @@ class Granting:
         self._leases = leases
         self._grant_ids = itertools.count(1)
         self._budget = budget
-        self._next_look = 0.0
+        self._look_at = math.inf
 
     def assign(self, now: float) -> list[Grant]:
         """Return the grants that credits and waiting pieces allow, leased from now on."""
         grants: list[Grant] = []
         progress = True
+        self._look_at = math.inf
         self._fleet.settle(now)
         while progress and self._fleet.credits and self._queues:
             progress = False
+            self._look_at = math.inf
             for model in list(self._queues):
                 if (grant := self._next_grant(model, now)) is not None:
                     grants.append(grant)
                     progress = True
                     self._others_first(model)
-        if self._fleet.credits and now >= self._next_look:
-            self._next_look = now + LOOK_EVERY_S
+        if self._may_hedge:
             for lease in self._leases.overdue(now):
                 grants.extend(self._hedge(lease, now))
         return grants
 
-    def wake_at(self, now: float) -> float | None:
-        """When `assign` has something to look at though no message came; None: not before one."""
-        if not self._fleet.credits:
+    @property
+    def wake_at(self) -> float | None:
+        """When time may change what `assign` returned last; None: only a message can."""
+        if not self._fleet.credits:  # a parked one was granted for another model
             return None
-        if self._queues:
-            return now + LOOK_AGAIN_S
-        overdue = self._leases.next_overdue
-        return None if overdue is None else max(overdue, self._next_look)
+        look_at = self._look_at
+        if self._may_hedge and (overdue := self._leases.next_overdue) is not None:
+            look_at = min(look_at, overdue)
+        return None if look_at == math.inf else look_at
+
+    @property
+    def _may_hedge(self) -> bool:
+        # A credit and a larger budget come with messages and grants: nothing to wait for.
+        return self._fleet.credits > 0 and self._budget.covers(1)
 
     def _others_first(self, model: ModelKey) -> None:
         if (queue := self._queues.pop(model, None)) is not None:
@@ -92,24 +113,23 @@ class Granting:
 
     def _next_grant(self, model: ModelKey, now: float) -> Grant | None:
         queue, lane = self._queues[model], self._fleet.lane(model)
-        passed_over: list[Member] = []
+        passed_over: set[str] = set()
         grant = None
         while lane is not None and queue and grant is None:
             least = min(MIN_GRANT_IMAGES, queue.images)
-            member = lane.first_ready(least, now)
+            member = lane.first_ready(least, now, passed_over)
             if member is None:
                 break
             pieces = self._choose(queue, lane, member, now, must=bool(passed_over))
             if pieces is None:
+                share = PARK_BELOW * least
+                look_at = lane.look_again_at(member, least, share, queue.images, now)
+                self._look_at = min(self._look_at, look_at)
                 break
             if pieces:
                 grant = self._lease(model, lane, member, pieces, now, hedge=False)
             else:  # all that waits avoids this shard
-                lane.set_ready(member, ready=False)
-                passed_over.append(member)
-        for member in passed_over:
-            if lane is not None:
-                lane.set_ready(member, ready=True)
+                passed_over.add(member.clock.shard)
         if not queue:
             del self._queues[model]
         return grant
@@ -128,15 +148,16 @@ class Granting:
         if portion is None or share < PARK_BELOW * least:
             if not must and not lane.is_first(member, least):
                 return None
-            portion = portion or (target, now)
-        target, due = portion
+            portion = portion or _Portion(target, math.inf, now)
+        target, room, due = portion
         shard = member.clock.shard
 
         def fits(piece: Piece) -> bool:
             avoided = piece.avoid and shard in piece.avoid
             return not avoided or not self._others_at_work(piece, lane)
 
-        return queue.take(target, member.serving.max_batch, fits, due)
+        limit = int(min(room, member.serving.max_batch))
+        return queue.take(target, limit, fits, due)
 
     def _others_at_work(self, piece: Piece, lane: Lane) -> bool:
         """Another shard is likely to take the piece soon.
@@ -155,15 +176,11 @@ class Granting:
         images = sum(piece.images for piece in pieces)
         if lane is None or not pieces or model in self._queues or not self._budget.covers(images):
             return []
-        member = lane.first_ready(images, now)
-        if (
-            member is None
-            or images > member.serving.max_batch
-            or any(member.clock.shard in piece.avoid for piece in pieces)
-            or member.clock.shard == lease.grant.shard
-        ):
+        unwanted = {lease.grant.shard}.union(*(piece.avoid for piece in pieces))
+        member = lane.first_ready(images, now, unwanted)
+        if member is None or images > member.serving.max_batch:
             return []
-        lease.overdue_at = float("inf")
+        self._leases.hedged(lease)
         return [self._lease(model, lane, member, pieces, now, hedge=True)]
 
     def _lease(
@@ -203,25 +220,17 @@ class Granting:
 
 def _in_time(
     queue: FairQueue, terms: tuple[float, float], target: float, least: float, now: float
-) -> tuple[float, float] | None:
-    """Return how many images a shard is to take, and the earliest deadline that it can meet.
+) -> _Portion | None:
+    """Return what a shard is to take.
 
-    The first piece decides, with a smaller batch where that lets it be in time. What this shard
-    can't finish in time at all is left to faster ones, and it gets later pieces; None when
-    there are none that it could finish.
+    The first due of all pieces that it can finish in time decides, with a smaller batch if need be.
+    What it can't finish in time at all is left to faster ones; None when that is all that waits.
+    One piece that nobody can finish any more must not make the batch too long for the next one.
     """
     start, c = terms
-
-    def met(images: float) -> float:
-        return now + RESERVE * (start - now + c * images)
-
-    first = queue.first_deadline()
-    if first >= met(target):
-        return target, now
+    smallest = max(target / 2, least)
+    first = queue.first_due(now + RESERVE * (start - now + c * min(target, smallest)))
+    if first is None:
+        return None
     room = ((first - now) / RESERVE - (start - now)) / c
-    if room >= max(target / 2, least):
-        return room, now
-    for images in (target, max(target / 2, least)):
-        if queue.any_due(met(images)):
-            return images, met(images)
-    return None
+    return _Portion(min(target, room), room, first)

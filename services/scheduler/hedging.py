@@ -15,8 +15,6 @@ LATE_FACTOR: Final = 1.0
 """A batch is overdue when it is late by its whole predicted duration,"""
 LATE_MIN_S: Final = 0.01
 """and by no less than this."""
-LOOK_EVERY_S: Final = 0.002
-"""How often the core looks for overdue leases."""
 
 
 class HedgeBudget:
@@ -31,7 +29,7 @@ class HedgeBudget:
         self._images = min(BURST, self._images + self._share * granted)
 
     def covers(self, images: int) -> bool:
-        """The budget has so many images left."""
+        """The budget has so many images left; it grows by `earn` only, never with time."""
         return images <= self._images
 
     def spend(self, images: int) -> None:

@@ -8,7 +8,7 @@ anew once that is more than TOLERANCE_S, more than one in MOVES members moved, o
 old.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,10 @@ MOVES: Final = 16
 """One in so many members may have moved."""
 REFRESH_S: Final = 0.001
 """How old the columns and the level may be: idle and overdue shards move with the time."""
+LOOK_S: Final = 0.001
+LOOK_SHARE: Final = 0.1
+"""A parked member is looked at again no sooner, and not before what it waits for is a tenth later
+than it is: where several are late together, none gains on another for a long time."""
 SHOWN: Final = 3
 """Candidates that a grant names."""
 
@@ -133,25 +137,57 @@ class Lane:
         """Return when the member could begin to run images, and seconds an image."""
         return self._start.item(member.position), self._c.item(member.position)
 
-    def first_ready(self, images: int, now: float) -> Member | None:
-        """The member with a credit that would finish so many images first."""
+    def first_ready(self, images: int, now: float, besides: Collection[str] = ()) -> Member | None:
+        """The member with a credit that would finish so many images first.
+
+        Shards in `besides` are left out.
+        """
         self._refresh(now)
-        if not self._ready:
+        ready: Collection[Member] = self._ready.values()
+        if besides:
+            ready = [member for member in ready if member.clock.shard not in besides]
+        if not ready:
             return None
-        if len(self._ready) <= FEW:
+        if len(ready) <= FEW:
             start, c = self._start, self._c
             return min(
-                self._ready.values(),
+                ready,
                 key=lambda member: start.item(member.position) + c.item(member.position) * images,
             )
         finish = self._start + self._c * images
-        places = [member.position for member in self._ready.values()]
+        places = [member.position for member in ready]
         return self._order[places[int(finish[places].argmin())]]
 
     def is_first(self, member: Member, images: int) -> bool:
         """No member, with a credit or without, would finish so many images before this one."""
         finish = self._start + self._c * images
         return bool(finish[member.position] <= finish.min())
+
+    def look_again_at(
+        self, member: Member, images: int, share: float, queued: int, now: float
+    ) -> float:
+        """Return when a parked member may become the better choice; infinite: never by time.
+
+        That is when nobody would finish `images` before it, or when it takes `share` images of
+        the queue. It stays as far behind until another one falls back: by a second a second
+        where that one's tensors could not arrive before its predicted end, by two at most when
+        it is late (Clock.free_at). A member that idles loses one itself. No look before the
+        returned moment would find anything new.
+        """
+        at, starts = member.position, self._start
+        idle = member.clock.end - now <= member.clock.flight
+        gain, falls_back = (1.0, self._end) if idle else (2.0, self._end - self._flight)
+        falls_back = np.maximum(falls_back, now)
+        finish = starts + self._c * images
+        gaps = finish.item(at) - finish
+        first_at: float = np.where(gaps > 0, falls_back + gaps / gain, 0.0).max().item()
+        level = self._level_at(queued)
+        gap = starts.item(at) + share * self._c.item(at) - level
+        if gap > 0:  # otherwise its share is large enough: it is parked for another reason
+            one_at: float = np.where(starts <= level, falls_back, np.inf).min().item()
+            first_at = min(first_at, one_at + gap / gain)
+        late: float = np.where(gaps > 0, (now - self._end) * self._busy, 0.0).max().item()
+        return max(first_at, now + max(LOOK_SHARE * late, LOOK_S))
 
     def share(self, member: Member, queued: int) -> float:
         """Images that the member takes when all together absorb the queue; not rounded."""

@@ -5,7 +5,7 @@ answered, cancelled or lost, and for the whole grant when its shard leaves or it
 whose last lease ended without an answer is to be queued again.
 """
 
-import math
+import heapq
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +20,6 @@ class Lease:
     grant: Grant
     open: dict[PieceKey, Piece]
     """Pieces of which nobody knows yet what became on this lease."""
-    overdue_at: float
-    """From then on it may be hedged; infinite once it was."""
 
 
 class Leases:
@@ -32,6 +30,10 @@ class Leases:
         self.wasted: Counter[str] = Counter()
         """Images that were leased and whose result nobody takes, by reason."""
         self._leases: dict[str, Lease] = {}
+        self._overdue: dict[str, Lease] = {}
+        """Open, overdue and not hedged."""
+        self._timely: list[tuple[float, str]] = []
+        """Heap of when each other one becomes overdue; some ended meanwhile."""
 
     @property
     def empty(self) -> bool:
@@ -39,8 +41,10 @@ class Leases:
         return not (self.pieces or self._leases)
 
     def grant(self, grant: Grant, pieces: Iterable[Piece], overdue_at: float) -> None:
-        """Lease pieces to a shard."""
-        self._leases[grant.grant_id] = Lease(grant, {p.key: p for p in pieces}, overdue_at)
+        """Lease pieces to a shard; from `overdue_at` on the lease may be hedged."""
+        self._leases[grant.grant_id] = Lease(grant, {p.key: p for p in pieces})
+        self._forget_ended()
+        heapq.heappush(self._timely, (overdue_at, grant.grant_id))
         for piece in pieces:
             piece.grants += (grant.grant_id,)
 
@@ -50,14 +54,21 @@ class Leases:
 
     def overdue(self, now: float) -> list[Lease]:
         """Leases that their shard should have answered long ago, not yet hedged."""
-        return [lease for lease in self._leases.values() if lease.overdue_at <= now]
+        while self._timely and self._timely[0][0] <= now:
+            grant_id = heapq.heappop(self._timely)[1]
+            if (lease := self._leases.get(grant_id)) is not None:
+                self._overdue[grant_id] = lease
+        return list(self._overdue.values())
+
+    def hedged(self, lease: Lease) -> None:
+        """An overdue lease was leased a second time: it is not again."""
+        del self._overdue[lease.grant.grant_id]
 
     @property
     def next_overdue(self) -> float | None:
-        """When the next lease becomes overdue, or became; None when none will."""
-        moments = [lease.overdue_at for lease in self._leases.values()]
-        soonest = min(moments, default=math.inf)
-        return None if soonest == math.inf else soonest
+        """When the next lease becomes overdue that `overdue` did not name; None: none does."""
+        self._forget_ended()
+        return self._timely[0][0] if self._timely else None
 
     def expired(self, now: float) -> list[Lease]:
         """Leases that no answer is waited for any longer."""
@@ -100,3 +111,9 @@ class Leases:
         del lease.open[key]
         if not lease.open:
             del self._leases[grant_id]
+            self._overdue.pop(grant_id, None)
+
+    def _forget_ended(self) -> None:
+        timely, leases = self._timely, self._leases
+        while timely and timely[0][1] not in leases:
+            heapq.heappop(timely)

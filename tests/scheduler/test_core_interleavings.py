@@ -217,6 +217,9 @@ class Scheduling(Account):
             self.shards[grant.shard].grants[grant.grant_id] = grant
             self.granted.append(grant)
             self.granted_at[grant.grant_id] = self.now
+        if (wake_at := self.scheduler.wake_at) is not None:
+            assert wake_at > self.now
+            assert any(shard.credits for shard in self.shards.values())
         late = [key for key, piece in self.pieces.items() if piece.deadline <= self.now]
         for piece in self.pieces.values():
             assert not self.must_run(piece)
@@ -236,12 +239,6 @@ class Scheduling(Account):
             assert self.scheduler.utilisation(name, self.now) >= 0
         assert self.scheduler.empty == (not self.pieces)
         assert sum(self.scheduler.wasted_images.values()) == self.waste
-
-    @invariant()
-    def a_parked_shard_is_looked_at_again(self) -> None:
-        pulled = any(shard.credits for shard in self.shards.values())
-        if pulled and any(not piece.leases for piece in self.pieces.values()):
-            assert self.scheduler.wake_at(self.now) is not None
 
     def teardown(self) -> None:
         self.accounts_agree()

@@ -61,7 +61,7 @@ def test_a_much_slower_shard_is_parked_until_it_is_the_better_choice() -> None:
     core.shard_pulled("slow", 0.0)
     core.enqueue([Piece(PieceKey("d", 9), MODEL, 8, 10.0)])
     assert core.assign(0.0) == []
-    assert core.wake_at(0.0) is not None
+    assert core.wake_at is not None
     # The fast one hangs: the longer it does, the worse it looks.
     (grant,) = core.assign(0.3)
     assert grant.shard == "slow"
@@ -82,6 +82,29 @@ def test_a_piece_that_a_slow_shard_cannot_finish_in_time_is_left_to_a_fast_one()
     assert PieceKey("d", 99) in grant.pieces
 
 
+def test_a_piece_that_is_late_already_makes_no_other_one_late() -> None:
+    core = scheduler(a=FAST)
+    late, soon = PieceKey("d", 98), PieceKey("d", 99)
+    core.enqueue(pieces(8))
+    core.enqueue([Piece(late, MODEL, 8, deadline=0.01), Piece(soon, MODEL, 8, deadline=0.04)])
+    core.shard_pulled("a", 0.0)
+    (grant,) = core.assign(0.0)
+    assert soon in grant.pieces
+    assert late not in grant.pieces
+    assert grant.finish <= 0.04
+
+
+def test_a_piece_of_another_tenant_makes_nothing_late_either() -> None:
+    core = scheduler(a=FAST)
+    soon = PieceKey("d", 99)
+    core.enqueue(pieces(8, tenant="noisy"))
+    core.enqueue([Piece(soon, MODEL, 8, deadline=0.04, tenant="quiet")])
+    core.shard_pulled("a", 0.0)
+    (grant,) = core.assign(0.0)
+    assert soon in grant.pieces
+    assert grant.finish <= 0.04
+
+
 def test_a_hanging_shard_is_hedged_and_the_first_answer_counts() -> None:
     core = scheduler(a=FAST, b=FAST)
     for round_ in range(40):  # saves up a budget
@@ -98,7 +121,7 @@ def test_a_hanging_shard_is_hedged_and_the_first_answer_counts() -> None:
     (first,) = core.assign(5.0)
     core.shard_pulled("b", 5.0)
     assert core.assign(5.01) == []
-    assert core.wake_at(5.01) is not None
+    assert core.wake_at is not None
     (second,) = core.assign(5.2)
     assert (first.shard, second.shard) == ("a", "b")
     assert second.hedge
@@ -138,6 +161,16 @@ def test_a_late_report_does_not_undo_what_a_pull_said() -> None:
     (third,) = core.assign(0.047)
     assert second.shard == third.shard == "a"
     assert third.finish == pytest.approx(0.060, abs=0.002)
+
+
+def test_a_shard_that_works_for_a_former_scheduler_is_not_late_for_ever() -> None:
+    core = scheduler(a=FAST, b=SLOW)
+    core.shard_pulled("a", 0.0, remaining_s=0.005)
+    core.shard_pulled("b", 0.0)
+    core.grant_finished("a", "former-1", 0.005, [Ran(8, 0.012)])
+    core.enqueue(pieces(1))
+    (grant,) = core.assign(1.0)
+    assert grant.shard == "a"
 
 
 def test_models_take_turns() -> None:
