@@ -22,6 +22,7 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission, hedging
 from services.scheduler.descriptors import Grant, Piece, PieceKey, Refusal, Serving
+from services.scheduler.expected import Expectations, Expected, RequestKey
 from services.scheduler.fairness import FairQueue
 from services.scheduler.fleet import FAR_S, Fleet
 from services.scheduler.granting import Granting
@@ -39,6 +40,7 @@ class Scheduler:
         self._arrivals = itertools.count(1)
         self._fleet = Fleet()
         self._queues: dict[ModelKey, FairQueue] = {}
+        self._expected = Expectations()
         self._leases = Leases()
         budget = hedging.HedgeBudget(hedge_share)
         self._granting = Granting(epoch, self._fleet, self._queues, self._leases, budget)
@@ -93,31 +95,56 @@ class Scheduler:
     # What dispatchers say.
 
     def admit(
-        self, model: ModelKey, images: int, deadline: float, tenant: str, now: float
+        self,
+        model: ModelKey,
+        images: int,
+        deadline: float,
+        tenant: str,
+        now: float,
+        prepared_s: float = 0.0,
     ) -> Refusal | None:
         """Return why a request of so many images is refused, or None to enqueue its pieces.
 
         Asked once a request, before `enqueue`; a piece that is announced again (after a lost
         stream) is not asked for again. A model that no shard serves at the moment is taken in:
-        its shards may be restarting.
+        its shards may be restarting. `prepared_s`: in how many seconds they can be queued.
         """
         lane = self._fleet.lane(model)
         if lane is None or not lane.members:
             return None
         self._fleet.settle(now)
-        own = queued = 0
-        tenants = 1
+        coming = self._expected.images(model)
+        own, tenants = coming[tenant], coming.keys() | {tenant}
         if (queue := self._queues.get(model)) is not None:
-            own, queued = queue.images_of(tenant), queue.images
-            tenants = queue.tenants + (own == 0)
-        more = admission.ahead(images, own, queued, tenants)
-        for other, waiting in self._queues.items():
+            own, tenants = own + queue.images_of(tenant), tenants | queue.tenants
+        more = admission.ahead(images, own, self._waiting(model), len(tenants))
+        for other in self._queues.keys() | self._expected.models:
             if other != model:
-                more += int(self._fleet.overlap(model, other) * waiting.images)
-        predicted_s = lane.filled_at(more, now) - now
+                more += int(self._fleet.overlap(model, other) * self._waiting(other))
+        predicted_s = max(lane.filled_at(more, now) - now, prepared_s)
         if predicted_s > FAR_S / 2:  # all shards hang; the request waits, as it does for none
             return None
         return admission.refusal(predicted_s, deadline - now)
+
+    def expect(self, expected: Expected, now: float) -> Refusal | None:
+        """Admit a request whose pieces are still being prepared, or return why it is refused.
+
+        What is admitted counts as queued from now on, until its pieces are or it is abandoned.
+        """
+        model, images = expected.model, expected.images
+        prepared_s = self._expected.prepared_in(model, images)
+        refusal = self.admit(model, images, expected.deadline, expected.tenant, now, prepared_s)
+        if refusal is None:
+            self._expected.add(expected, now)
+        return refusal
+
+    def expected_came(self, key: RequestKey, now: float) -> None:
+        """The pieces of a request, which may have been expected, are there."""
+        self._expected.discard(key, now, prepared=True)
+
+    def expected_no_more(self, key: RequestKey, now: float) -> None:
+        """The pieces of an expected request will never be there."""
+        self._expected.discard(key, now)
 
     def enqueue(self, pieces: Iterable[Piece]) -> None:
         """Put new pieces into the queue. A key that is known already is left alone.
@@ -149,8 +176,9 @@ class Scheduler:
         if self._leases.lose(piece, grant_id):
             self._queue(piece)
 
-    def dispatcher_left(self, dispatcher: str) -> None:
+    def dispatcher_left(self, dispatcher: str, now: float) -> None:
         """The dispatcher's stream ended: its pieces are forgotten."""
+        self._expected.discard_of(dispatcher, now)
         for key in [key for key in self._leases.pieces if key.dispatcher == dispatcher]:
             self._end(key, "cancelled")
 
@@ -163,6 +191,7 @@ class Scheduler:
     def expire(self, now: float) -> list[PieceKey]:
         """Take back overdue leases; return the pieces dropped because their deadline passed."""
         self._fleet.expire(now)
+        self._expected.expire(now)
         for lease in self._leases.expired(now):
             self._take_back(lease.grant.grant_id)
         dropped: list[PieceKey] = []
@@ -201,7 +230,12 @@ class Scheduler:
     @property
     def empty(self) -> bool:
         """Nothing is queued or leased, and nothing is remembered of what was."""
-        return not self._queues and self._leases.empty
+        return not (self._queues or self._expected) and self._leases.empty
+
+    def _waiting(self, model: ModelKey) -> int:
+        """Images that wait or are to come."""
+        queue = self._queues.get(model)
+        return self._expected.images(model).total() + (queue.images if queue else 0)
 
     def _queue(self, piece: Piece) -> None:
         queue = self._queues.get(piece.model)

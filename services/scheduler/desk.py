@@ -13,7 +13,8 @@ from facet.scheduler.v1 import scheduler_pb2
 from services.common.scheduling.costs import Ran
 from services.scheduler.core import Scheduler
 from services.scheduler.descriptors import Grant, Piece, PieceKey, Refusal
-from services.scheduler.messages import requests_in, serving
+from services.scheduler.expected import RequestKey
+from services.scheduler.messages import expected_in, requests_in, serving
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ class Desk:
     def dispatcher_left(self, key: str) -> None:
         """Forget the stream and its pieces."""
         del self._dispatchers[key]
-        self._core.dispatcher_left(key)
+        self._core.dispatcher_left(key, time.monotonic())
         log.info("dispatcher left", dispatcher=key.rpartition("/")[0])
 
     def shard_joined(self, hello: scheduler_pb2.ShardHello) -> Outbox[scheduler_pb2.Grant]:
@@ -112,17 +113,18 @@ class Desk:
     def dispatcher_said(self, key: str, request: scheduler_pb2.DispatchRequest) -> None:
         """Apply one message of a dispatcher."""
         now = time.monotonic()
+        for expected in expected_in(key, request, now):
+            if (refusal := self._core.expect(expected, now)) is not None:
+                self._refuse(expected.key, refusal)
+        for abandoned in request.abandoned:
+            self._core.expected_no_more(RequestKey(key, abandoned), now)
+        for descriptor in request.enqueue:
+            self._core.expected_came(RequestKey(key, descriptor.request_id), now)
         for request_id, pieces in requests_in(key, request, now).items():
-            refusal = None if request_id is None else self._refusal(pieces, now)
-            if refusal is None:
+            if request_id is None or (refusal := self._refusal(pieces, now)) is None:
                 self._core.enqueue(pieces)
             else:
-                refused = scheduler_pb2.Refusal(
-                    request_id=request_id,
-                    predicted_ms=int(refusal.predicted_s * 1000),
-                    retry_after_ms=int(refusal.retry_after_s * 1000),
-                )
-                self._dispatchers[key].put(scheduler_pb2.DispatchResponse(refusals=[refused]))
+                self._refuse(RequestKey(key, request_id), refusal)
         for piece_id in request.completed:
             self._core.piece_ended(PieceKey(key, piece_id))
         for piece_id in request.cancelled:
@@ -163,6 +165,16 @@ class Desk:
             if dropped:
                 log.debug("deadlines passed", pieces=len(dropped))
             self._assign()
+
+    def _refuse(self, request: RequestKey, refusal: Refusal) -> None:
+        refused = scheduler_pb2.Refusal(
+            request_id=request.request_id,
+            predicted_ms=int(refusal.predicted_s * 1000),
+            retry_after_ms=int(refusal.retry_after_s * 1000),
+        )
+        self._dispatchers[request.dispatcher].put(
+            scheduler_pb2.DispatchResponse(refusals=[refused])
+        )
 
     def _refusal(self, pieces: list[Piece], now: float) -> Refusal | None:
         first = pieces[0]

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,9 +60,9 @@ class FairQueue:
         return flow.images if flow else 0
 
     @property
-    def tenants(self) -> int:
-        """How many tenants have pieces waiting."""
-        return len(self._flows)
+    def tenants(self) -> AbstractSet[str]:
+        """Tenants that have pieces waiting."""
+        return self._flows.keys()
 
     def first_due(self, due: float) -> float | None:
         """The earliest deadline of a piece, whose ever it is, that is `due` or later."""

@@ -1,13 +1,14 @@
 """Messages of the streams → values of the core."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Cost, Ran
 from services.scheduler.descriptors import Piece, PieceKey, Serving
+from services.scheduler.expected import Expected, RequestKey
 
 
 def requests_in(
@@ -27,6 +28,20 @@ def requests_in(
             )
         )
     return requests
+
+
+def expected_in(
+    dispatcher: str, message: scheduler_pb2.DispatchRequest, now: float
+) -> Iterator[Expected]:
+    """Yield the requests that are said to be on their way."""
+    for request in message.expected:
+        yield Expected(
+            key=RequestKey(dispatcher, request.request_id),
+            model=ModelKey.from_message(request.model),
+            images=request.images,
+            deadline=now + request.timeout_ms / 1000,
+            tenant=request.tenant,
+        )
 
 
 def serving(models: Iterable[model_pb2.ModelDescriptor]) -> dict[ModelKey, Serving]:

@@ -116,7 +116,7 @@ class Scheduling(Account):
     def dispatcher_left(self, dispatcher: str) -> None:
         for key in [key for key in self.pieces if key.dispatcher == dispatcher]:
             self.forget(key)
-        self.scheduler.dispatcher_left(dispatcher)
+        self.scheduler.dispatcher_left(dispatcher, self.now)
 
     # Shards.
 
