@@ -66,26 +66,30 @@ class Device:
         return self.cost.seconds(images) * max(0.5, self.rng.gauss(1.0, NOISE))
 
 
+SMALL_S: Final = 0.0003
+IMAGE_S: Final = 0.00003
+
+
 @dataclass(slots=True, eq=False)
 class Network:
     """How long messages take: gRPC between hosts of one site.
 
-    A small message takes `small_s` and an exponential share of it again; tensors take that and
-    `image_s` an image (150 KB at 40 Gbit/s). Reports that only describe load may come later.
+    A small message takes SMALL_S and an exponential share of it again; tensors take that and
+    IMAGE_S an image (150 KB at 40 Gbit/s); all of it `delays` times. Reports that only describe
+    load may come later.
     """
 
     rng: random.Random
-    small_s: float = 0.0003
-    image_s: float = 0.00003
     report_s: float = 0.0
+    delays: float = 1.0
 
     def small(self) -> float:
         """Seconds that a message without tensors takes."""
-        return self.small_s * (1 + self.rng.expovariate(2.0))
+        return self.delays * SMALL_S * (1 + self.rng.expovariate(2.0))
 
     def tensors(self, images: int) -> float:
         """Seconds that so many images take."""
-        return self.small() + self.image_s * images
+        return self.small() + self.delays * IMAGE_S * images
 
     def report(self) -> float:
         """Seconds until a report of load is known."""

@@ -19,6 +19,8 @@ class Result:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     highest: dict[str, float] = field(default_factory=dict)
     """The highest load with 99 % of requests in time, by policy; empty where not looked for."""
+    by_delays: dict[float, float] = field(default_factory=dict)
+    """`ratio` where messages take only that share of their time; empty where not looked for."""
 
     @property
     def ratio(self) -> float:
@@ -41,6 +43,7 @@ class Result:
             "reference_p99_ms": reference.p99_ms,
             "goodput": mine.goodput,
             "p99_ratio": self.ratio,
+            "p99_ratio_by_delays": self.by_delays,
             "highest_load_ratio": self.highest_ratio,
             "highest_load": self.highest,
             "shards": self.scenario.shards,
@@ -69,7 +72,7 @@ def bars(results: list[Result], grants: float) -> list[tuple[str, float, str, bo
     return found
 
 
-def show(results: list[Result], grants: float, console: Console) -> None:
+def show(results: list[Result], grants: float, small_grants: float, console: Console) -> None:
     """Print the tables, the ratio to the reference first."""
     table = Table(title="p99 ms (share of requests in SLO; not counting refused ones as answered)")
     for column in ("scenario", "p99 / ref.", PORTIONS, REFERENCE, PRODUCTION, *OTHERS):
@@ -102,3 +105,10 @@ def show(results: list[Result], grants: float, console: Console) -> None:
     for what, figure, bar, met in bars(results, grants):
         table.add_row(what, f"{figure:,.3f}", bar, "met" if met else "[red]missed[/red]")
     console.print(table)
+    for result in results:
+        for factor, ratio in result.by_delays.items():
+            console.print(
+                f"p99 / reference, {result.scenario.name}, messages in {factor:.0%} of their "
+                f"time: {ratio:.3f}"
+            )
+    console.print(f"grants/s, 2 shards, one image a request: {small_grants:,.0f}")

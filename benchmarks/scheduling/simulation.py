@@ -56,9 +56,15 @@ def arrivals(scenario: Scenario, load: float, seconds: float, seed: int) -> list
 
 
 def simulate(
-    scenario: Scenario, policy: str, *, load: float, seconds: float, seed: int = 1
+    scenario: Scenario,
+    policy: str,
+    *,
+    load: float,
+    seconds: float,
+    seed: int = 1,
+    delays: float = 1.0,
 ) -> Outcome:
-    """Run a scenario for so many virtual seconds."""
+    """Run a scenario for so many virtual seconds; messages take `delays` times their time."""
     loop = Loop()
     offered = arrivals(scenario, load, seconds, seed)
     tracker = Tracker(offered)
@@ -68,7 +74,8 @@ def simulate(
         device = Device(f"s{number}", slowness, loop, rng)
         device.ran = tracker.ran
         devices.append(device)
-    system = _system(policy, scenario, loop, devices, tracker, random.Random(seed))
+    network = Network(random.Random(seed), report_s=scenario.stale_s, delays=delays)
+    system = _system(policy, scenario, loop, devices, tracker, network)
     for request in offered:
         loop.at(request.arrival, system.offer, request)
     for trouble in scenario.troubles:
@@ -83,9 +90,8 @@ def _system(
     loop: Loop,
     devices: Sequence[Device],
     tracker: Tracker,
-    rng: random.Random,
+    network: Network,
 ) -> System:
-    network = Network(rng, report_s=scenario.stale_s)
     if policy == PRODUCTION:
         return Production(loop, devices, network, tracker)
     if policy == REFERENCE:
@@ -94,7 +100,7 @@ def _system(
         return Reference(loop, devices, tracker, refuses=scenario.refuses, portions=True)
     names = [device.name for device in devices]
     dispatchers = STALE_DISPATCHERS if scenario.stale_s else 1
-    choosers = [BY_NAME[policy](names, rng) for _ in range(dispatchers)]
+    choosers = [BY_NAME[policy](names, network.rng) for _ in range(dispatchers)]
     return Direct(loop, devices, network, tracker, choosers, scenario.stale_s)
 
 

@@ -66,14 +66,14 @@ class FairQueue:
 
     def first_due(self, due: float) -> float | None:
         """The earliest deadline of a piece, whose ever it is, that is `due` or later."""
-        return min(
-            (
-                flow.entries[flow.first_due(due)][0]
-                for flow in self._ring
-                if flow.entries[-1][0] >= due
-            ),
-            default=None,
-        )
+        first: float | None = None
+        for flow in self._ring:
+            entries = flow.entries
+            if entries[-1][0] >= due:
+                found = entries[0][0] if entries[0][0] >= due else entries[flow.first_due(due)][0]
+                if first is None or found < first:
+                    first = found
+        return first
 
     def put(self, piece: Piece) -> None:
         """Queue a piece that is not queued."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from services.common.scheduling.costs import CostModel
 from services.scheduler.descriptors import Candidate, Serving
-from services.scheduler.waterfill import Floats, Level, level
+from services.scheduler.waterfill import FEW, Floats, Level, level
 
 TOLERANCE_S: Final = 0.0005
 """How far arrivals may move the level before it is computed anew."""
@@ -31,8 +31,6 @@ than it is: where several are late together, none gains on another for a long ti
 SHOWN: Final = 3
 """Candidates that a grant names."""
 
-FEW: Final = 8
-"""Up to so many ready members are compared one by one."""
 NOWHERE: Final = np.empty(0)
 
 
@@ -223,16 +221,21 @@ class Lane:
             self._rebuild()
         elif now - self._start_time <= REFRESH_S:
             return
+        self._start_time = now
+        self._level = None
+        if len(self._order) <= FEW:
+            for at, member in enumerate(self._order):
+                self._start[at] = member.clock.free_at(now) + member.costs.cost.a
+            return
         late = now - self._end
         left = np.where(late > 0, np.minimum(late, (now - self._began) / 2) * self._busy, -late)
         self._start = np.maximum(left, self._flight) + (now + self._a)
-        self._start_time = now
-        self._level = None
 
     def _rebuild(self) -> None:
         self._order = members = list(self.members.values())
         for at, member in enumerate(members):
             member.position = at
+        self._start = np.zeros(len(members))
         self._a = _column(member.costs.cost.a for member in members)
         self._c = _column(member.costs.cost.c for member in members)
         self._limit = _column(member.serving.max_batch for member in members)

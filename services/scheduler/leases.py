@@ -43,7 +43,8 @@ class Leases:
     def grant(self, grant: Grant, pieces: Iterable[Piece], overdue_at: float) -> None:
         """Lease pieces to a shard; from `overdue_at` on the lease may be hedged."""
         self._leases[grant.grant_id] = Lease(grant, {p.key: p for p in pieces})
-        self._forget_ended()
+        if self._timely and self._timely[0][1] not in self._leases:
+            self._forget_ended()
         heapq.heappush(self._timely, (overdue_at, grant.grant_id))
         for piece in pieces:
             piece.grants += (grant.grant_id,)

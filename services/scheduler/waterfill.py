@@ -12,12 +12,15 @@ Filled to L, all shards end together, which no other split of the queue ends bef
 that would only begin after L gets nothing: the others are done by then.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+FEW: Final = 8
+"""For so many shards a loop takes less time than numpy's calls."""
 
 
 class Level(NamedTuple):
@@ -33,9 +36,10 @@ def level(start: Floats, c: Floats, limit: Floats, full: Floats, queued: float) 
     """Return the level for `queued` images (more than 0).
 
     `start` (seconds), `c` (seconds an image, above 0), `limit` (images, above 0) and `full`
-    (seconds an image, no less than `c`) have the same shape (n,), n above 0. O(n log n), in
-    numpy.
+    (seconds an image, no less than `c`) have the same shape (n,), n above 0. O(n log n).
     """
+    if len(start) <= FEW:
+        return _level_of_few(start, c, limit, full, queued)
     # Absorbed images are a piecewise linear function of the level: each shard bends it twice.
     bends = np.concatenate((start, start + c * limit))
     first = 1 / c
@@ -47,3 +51,19 @@ def level(start: Floats, c: Floats, limit: Floats, full: Floats, queued: float) 
     index = int(absorbed.searchsorted(queued)) - 1
     slope = slopes.item(index)
     return Level(bends.item(index) + (queued - absorbed.item(index)) / slope, slope)
+
+
+def _level_of_few(start: Floats, c: Floats, limit: Floats, full: Floats, queued: float) -> Level:
+    bends: list[tuple[float, float]] = []
+    columns = (start.tolist(), c.tolist(), limit.tolist(), full.tolist())
+    for first, image_s, images, full_image_s in zip(*columns, strict=True):
+        bends.append((first, 1 / image_s))
+        bends.append((first + image_s * images, 1 / full_image_s - 1 / image_s))
+    bends.sort()
+    at = absorbed = slope = 0.0
+    for bend, change in bends:
+        more = absorbed + slope * (bend - at)
+        if more >= queued:
+            break
+        at, absorbed, slope = bend, more, slope + change
+    return Level(at + (queued - absorbed) / slope, slope)

@@ -21,7 +21,7 @@ from benchmarks.scheduling.simulation import (
     highest_load,
     simulate,
 )
-from benchmarks.scheduling.throughput import grants_per_s
+from benchmarks.scheduling.throughput import grants_per_s, small_grants_per_s
 from benchmarks.scheduling.workload import bursty, poisson, trace
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -108,6 +108,15 @@ def test_the_policy_is_close_to_the_reference() -> None:
     assert mine.p99_ms < 1.2 * reference.p99_ms
 
 
+def test_quicker_messages_bring_the_policy_closer_to_the_reference() -> None:
+    scenario = BY_NAME[MIXED_64]
+    slow, quick = (
+        simulate(scenario, PRODUCTION, load=scenario.load, seconds=2.0, delays=delays).p50_ms
+        for delays in (4.0, 0.2)
+    )
+    assert quick < slow
+
+
 def test_twice_the_capacity_is_useful_work() -> None:
     outcome = simulate(BY_NAME[OVERLOAD], PRODUCTION, load=2.0, seconds=2.0)
     assert outcome.useful >= 0.95
@@ -126,6 +135,7 @@ def test_the_highest_load_is_found() -> None:
 def test_the_core_makes_many_grants() -> None:
     # A tenth of the bar, since a test shares its processor; the benchmark measures it.
     assert grants_per_s(0.5) > 2_000
+    assert small_grants_per_s(0.5) > 500
 
 
 def test_the_command_writes_its_figures(tmp_path: Path) -> None:
@@ -136,5 +146,6 @@ def test_the_command_writes_its_figures(tmp_path: Path) -> None:
     )
     figures = json.loads(file.read_text())
     assert figures["grants_per_s"] > 0
+    assert figures["small_grants_per_s"] > 0
     for scenario in figures["scenarios"]:
         assert {"name", "p99_ms", "reference_p99_ms", "goodput"} <= scenario.keys()
