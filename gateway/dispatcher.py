@@ -85,10 +85,13 @@ class Dispatcher:
         model: model_pb2.ModelDescriptor,
         deadline: Deadline,
         expected: Expectation | None = None,
+        *,
+        explain: bool = False,
     ) -> list[Output]:
         """Return what the shards made of the pictures; the pieces cover all of them.
 
-        `expected` is the request as the scheduler was told of it, if it was. Raises
+        `expected` is the request as the scheduler was told of it, if it was; with `explain` the
+        outputs name the shards that were the best. Raises
         OverloadedError when too much waits, DeadlineExceededError, and UnavailableError when
         shards went away again and again.
         """
@@ -103,7 +106,7 @@ class Dispatcher:
                 f"{self._queued_images} images wait already, and at most "
                 f"{self._max_queued_images} may"
             )
-        pieces = self._split(prepared, model, deadline, expected)
+        pieces = self._split(prepared, model, deadline, expected, explain)
         self._queued_images += count
         try:
             self._announce(pieces)
@@ -179,6 +182,7 @@ class Dispatcher:
         model: model_pb2.ModelDescriptor,
         deadline: Deadline,
         expected: Expectation,
+        explain: bool,
     ) -> list[Piece]:
         size = min(model.piece_images or model.max_batch, model.max_batch)
         loop = asyncio.get_running_loop()
@@ -193,6 +197,7 @@ class Dispatcher:
                 answer=loop.create_future(),
                 request_id=expected.request_id,
                 announced=announced,
+                explain=explain,
             )
             for first in range(0, len(prepared.positions), size)
         ]

@@ -24,6 +24,8 @@ class Piece:
     answer: asyncio.Future[Output]
     request_id: int = 0
     """The request that it belongs to; its pieces are admitted or refused together."""
+    explain: bool = False
+    """The scheduler is to say why it goes where it goes."""
     announced: bool = False
     """A scheduler was told of it, and will not refuse it any more."""
     avoid: set[str] = field(default_factory=set)
@@ -53,6 +55,7 @@ class Piece:
             timeout_ms=self.deadline.remaining_ms,
             request_id=self.request_id,
             admitted=self.announced,
+            explain=self.explain,
         )
 
 

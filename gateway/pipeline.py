@@ -42,7 +42,9 @@ class Pipeline:
         expected: Expectation | None = None,
     ) -> recognition_pb2.RecognizeResponse:
         """Recognise pictures that have the shape of the model's input already."""
-        outputs = await self.dispatcher.infer(prepared, model, deadline, expected)
+        outputs = await self.dispatcher.infer(
+            prepared, model, deadline, expected, explain=options.explain
+        )
         results = await self.aggregation.combine(prepared, outputs, model, options, deadline)
         response = recognition_pb2.RecognizeResponse(model=model.model)
         response.results.MergeFrom(results)

@@ -25,6 +25,8 @@ class Piece:
     """Seconds on the scheduler's clock; not granted from then on."""
     tenant: str = ""
     """Who is charged for it; the queue is fair between tenants."""
+    explain: bool = False
+    """Its grant is to name the best shards: to look for them costs a tenth of a grant."""
     arrival: int = 0
     """Its place in the order of arrival, set by the core; kept when it goes back to the queue."""
     queued: bool = False
@@ -70,8 +72,9 @@ class Grant(NamedTuple):
     hedge: bool
     """The pieces are leased to an overdue shard as well; the first answer counts."""
     best: tuple[Candidate, ...]
-    """Why this shard: the best three that serve the model. The granted one may be missing when
-    better ones are busy but would be full before the queue is empty."""
+    """Why this shard: the best three that serve the model, where a piece is to be explained. The
+    granted one may be missing when better ones are busy but would be full before the queue is
+    empty."""
 
 
 @dataclass(frozen=True, slots=True)

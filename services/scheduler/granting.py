@@ -207,7 +207,7 @@ class Granting:
             finish=finish,
             parked_s=now - self._fleet.shards[name].credits[0],
             hedge=hedge,
-            best=lane.soonest(images, now),
+            best=lane.soonest(images, now) if any(p.explain for p in pieces) else (),
         )
         self._leases.grant(grant, pieces, overdue_at(now, finish))
         self._fleet.granted(name, grant, now)

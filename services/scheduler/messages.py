@@ -25,6 +25,7 @@ def requests_in(
                 images=descriptor.images,
                 deadline=now + descriptor.timeout_ms / 1000,
                 tenant=descriptor.tenant,
+                explain=descriptor.explain,
             )
         )
     return requests

@@ -67,7 +67,7 @@ class Scheduling(Account):
             self.arrivals += 1
             key = PieceKey(dispatcher, self.arrivals)
             self.pieces[key] = Waiting(self.arrivals, model, images, deadline, tenant)
-            new.append(Piece(key, model, images, deadline, tenant))
+            new.append(Piece(key, model, images, deadline, tenant, explain=key.piece_id % 2 == 0))
         self.scheduler.enqueue(new)
 
     @precondition(lambda self: self.pieces)

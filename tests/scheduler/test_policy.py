@@ -46,7 +46,7 @@ def test_the_fast_shard_is_preferred() -> None:
     core = scheduler(slow=SLOW, fast=FAST)
     core.shard_pulled("slow", 0.0)
     core.shard_pulled("fast", 0.0)
-    core.enqueue(pieces(1))
+    core.enqueue([Piece(PieceKey("d", 0), MODEL, 8, 10.0, explain=True)])
     (grant,) = core.assign(0.0)
     assert grant.shard == "fast"
     assert [candidate.shard for candidate in grant.best] == ["fast", "slow"]

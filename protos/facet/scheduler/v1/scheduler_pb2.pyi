@@ -40,7 +40,7 @@ class ExpectedRequest(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class PieceDescriptor(_message.Message):
-    __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted")
+    __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted", "explain")
     PIECE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class PieceDescriptor(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     ADMITTED_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     piece_id: int
     model: _model_pb2.ModelVersion
     images: int
@@ -55,7 +56,8 @@ class PieceDescriptor(_message.Message):
     request_id: int
     tenant: str
     admitted: bool
-    def __init__(self, piece_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., request_id: _Optional[int] = ..., tenant: _Optional[str] = ..., admitted: bool = ...) -> None: ...
+    explain: bool
+    def __init__(self, piece_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., request_id: _Optional[int] = ..., tenant: _Optional[str] = ..., admitted: bool = ..., explain: bool = ...) -> None: ...
 
 class LostPiece(_message.Message):
     __slots__ = ("piece_id", "grant_id", "shard_unreachable")
