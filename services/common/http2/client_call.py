@@ -167,21 +167,23 @@ class Call(Generic[Response]):
             raise _error(code, details, trailing)
 
     async def _run(self) -> None:
+        requests = self._requests
         try:
             stream = self._stream = await self._channel.open(self._headers)
             stream.over = self._over
-            self._settle(stream)
-            async for request in self._requests:
+            self._connected.set_result(stream)
+            async for request in requests:
                 stream.send(request)
                 await stream.drain()
             stream.end()
+        except asyncio.CancelledError:
+            await requests.aclose()
+            raise
         except StreamFailedError as error:
-            self._settle(_error(error.code, error.details))
-            self._over()
+            self._end(error.code, error.details)
+            await requests.aclose()
         except Exception as error:
             self._end(grpc.StatusCode.UNKNOWN, f"the requests failed: {error}")
-        finally:
-            await self._requests.aclose()
 
     def _expired(self) -> None:
         self._end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
@@ -189,7 +191,7 @@ class Call(Generic[Response]):
     def _end(self, code: grpc.StatusCode, details: str) -> None:
         """End the call from this side, if it has not ended."""
         if not self._connected.done():
-            self._settle(_error(code, details))
+            self._connected.set_exception(_error(code, details))
         stream = self._stream
         if stream is not None and not stream.remote_ended and stream.failure is None:
             stream.fail(StreamFailedError(code, details), ErrorCode.CANCEL)
@@ -202,14 +204,6 @@ class Call(Generic[Response]):
             if self._timer is not None:
                 self._timer.cancel()
             self._sending.cancel()
-
-    def _settle(self, outcome: ClientStream | grpc.aio.AioRpcError) -> None:
-        if self._connected.done():
-            return
-        if isinstance(outcome, ClientStream):
-            self._connected.set_result(outcome)
-        else:
-            self._connected.set_exception(outcome)
 
 
 def _error(code: grpc.StatusCode, details: str, trailing: Metadata = ()) -> grpc.aio.AioRpcError:

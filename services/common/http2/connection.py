@@ -42,6 +42,8 @@ RESETS_KEPT: Final = 1_024
 """Streams that this end has reset and on which something may still be under way."""
 
 _DATA: Final = int(Kind.DATA)
+_HEADERS: Final = int(Kind.HEADERS)
+_SETTINGS: Final = int(Kind.SETTINGS)
 _END_STREAM: Final = int(Flag.END_STREAM)
 _PADDED: Final = int(Flag.PADDED)
 
@@ -175,9 +177,10 @@ class Connection(Wire):
             return
         if self._block is not None and each.kind != Kind.CONTINUATION:
             raise ProtocolError("a header block was interrupted")
-        if not self.settings_seen and each.kind != Kind.SETTINGS:
+        if not self.settings_seen and each.kind != _SETTINGS:
             raise ProtocolError("the first frame is no SETTINGS")
-        check_frame(each)
+        if each.kind != _HEADERS:  # there is nothing to it
+            check_frame(each)
         if (handle := self._on_frame.get(each.kind)) is not None:  # others are to be ignored
             handle(each)
 

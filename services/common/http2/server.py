@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from services.common.http2.connection import Connection
@@ -111,13 +112,17 @@ class Server:
             await asyncio.wait(self._calls, timeout=CANCELLED_WITHIN_S)
         for connection in list(self._connections):
             connection.close()
+        await self._gone()
+        for connection in list(self._connections):
+            connection.abort("the server stops")
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Wait until all clients have gone, but not long."""
         if self._connections:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(GONE_WITHIN_S):
                     await self._all_gone.wait()
-            except TimeoutError:
-                for connection in list(self._connections):
-                    connection.abort("the server stops")
 
     # For connections and calls.
 
@@ -139,6 +144,8 @@ class Server:
 
 class ServerConnection(Connection):
     """One client."""
+
+    lingers = True
 
     def __init__(self, server: Server) -> None:
         super().__init__()

@@ -21,6 +21,10 @@ CLOSE_WITHIN_S: Final = 5.0
 class Wire(asyncio.Protocol):
     """Bytes in and out. What they mean is the matter of Connection."""
 
+    lingers = False
+    """Let the peer close the socket first. Where something of it still comes in when a socket is
+    closed, its kernel throws away what the peer has not read yet: the last responses."""
+
     def __init__(self) -> None:
         self.write_paused = False
         self.heard = False
@@ -86,8 +90,10 @@ class Wire(asyncio.Protocol):
         self._writable.set()
 
     def eof_received(self) -> bool:
-        """The peer sends no more: the connection is over."""
-        self._let_go()
+        """The peer sends no more: the connection is over. The transport closes itself."""
+        if self._transport is not None and self._closing is None:
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(CLOSE_WITHIN_S, self._transport.abort)
         self.end("the peer closed the connection")
         return False
 
@@ -155,7 +161,15 @@ class Wire(asyncio.Protocol):
 
     def _let_go(self) -> None:
         """Close the socket, with what it has still to send, or at last without that."""
-        if self._transport is not None and self._closing is None:
-            self._transport.close()
-            loop = asyncio.get_running_loop()
-            self._closing = loop.call_later(CLOSE_WITHIN_S, self._transport.abort)
+        transport = self._transport
+        if transport is None or self._closing is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(CLOSE_WITHIN_S, transport.abort)
+        if not self.lingers:
+            transport.close()
+        elif not transport.is_closing():
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has gone
+                transport.abort()
