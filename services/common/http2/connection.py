@@ -164,7 +164,7 @@ class Connection(Wire):
         self._resets[stream_id] = None
         if len(self._resets) > RESETS_KEPT:
             del self._resets[next(iter(self._resets))]
-        self.answer(word_frame(Kind.RST_STREAM, stream_id, code))
+        self.write(word_frame(Kind.RST_STREAM, stream_id, code))
 
     def was_reset(self, stream_id: int) -> bool:
         """Tell whether this end has reset the stream not long ago."""

@@ -216,6 +216,11 @@ class ServerConnection(Connection):
                 self._patience = None
         super().frames_received(data)
 
+    def reset(self, stream_id: int, code: ErrorCode) -> None:
+        """See Connection.reset; the client brought it about."""
+        super().reset(stream_id, code)
+        self.owe()
+
     def headers_for_new_stream(self, stream_id: int, headers: list[Header]) -> None:
         """A call comes in."""
         if stream_id % 2 == 0:

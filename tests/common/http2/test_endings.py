@@ -37,8 +37,9 @@ class Silent:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         await self._over.wait()
-        for never in ():
-            yield never
+        never: list[bytes] = []
+        for request in never:
+            yield request
 
 
 async def handler_ended(ends: Ends) -> None:
