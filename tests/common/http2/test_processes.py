@@ -21,8 +21,7 @@ async def test_calls_to_a_process_that_is_gone_fail(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setattr("services.common.http2.channel.PING_AFTER_S", 0.1)
-    monkeypatch.setattr("services.common.http2.channel.PONG_WITHIN_S", 1.0)
-    monkeypatch.setattr("services.common.http2.channel.CONNECT_WITHIN_S", 0.5)
+    monkeypatch.setattr("services.common.http2.channel.PONG_WITHIN_S", 2.0)
     outgoing = Outgoing[preprocessing_pb2.PrepareRequest]()
     async with echo_process() as process, Channel(f"127.0.0.1:{process.port}") as channel:
         stub = preprocessing_pb2_grpc.PreprocessingServiceStub(channel)
@@ -36,6 +35,7 @@ async def test_calls_to_a_process_that_is_gone_fail(
             async with asyncio.timeout(PATIENCE_S):
                 await anext(responses)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        monkeypatch.setattr("services.common.http2.channel.CONNECT_WITHIN_S", 0.5)
         # Neither does a new one hang: a frozen process still has a socket that takes connections.
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             async with asyncio.timeout(PATIENCE_S):
