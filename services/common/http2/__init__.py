@@ -10,8 +10,11 @@ any gRPC server. Handlers, stubs, statuses and exceptions are those of grpcio.
     frames    bytes of a connection ⇄ frames              (pure)
     headers   header blocks, deadlines, metadata          (pure)
     messages  chunks of a stream ⇄ messages               (pure)
+    rules     what a frame and a request must look like   (pure)
     stream    one call's messages and its flow control
-    connection  one socket with its streams, for both ends
-    server, call_context   the serving end
-    channel, call          the calling end
+    watch     whether the peer still lives
+    wire      one socket: writing to it, and its end
+    connection  frames ⇄ streams, for both ends
+    server, server_call    the serving end
+    channel, client_call   the calling end
 """

@@ -1,7 +1,7 @@
 """The calling end of one call."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import grpc
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Response = TypeVar("Response")
 
 MAX_RESPONSE_BYTES: Final = 1 << 31
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_CODES: Final = {b"%d" % code.value[0]: code for code in grpc.StatusCode}
 _HTTP_CODES: Final = {
     b"400": grpc.StatusCode.INTERNAL,
     b"401": grpc.StatusCode.UNAUTHENTICATED,
@@ -35,6 +35,8 @@ class ClientStream(Stream):
 
     def __init__(self, connection: "ClientConnection", stream_id: int) -> None:
         super().__init__(connection, stream_id, MAX_RESPONSE_BYTES)
+        self.over: Callable[[], None] = lambda: None
+        """Called when the server's last word is there, or will never be."""
         self._opening: list[Header] | None = None
         self._trailers: list[Header] | None = None
 
@@ -44,26 +46,42 @@ class ClientStream(Stream):
         if b"grpc-status" in fields:
             self._trailers = headers
         elif self._opening is None:
+            status = fields.get(b":status", b"")
+            if status[:1] == b"1":
+                return  # not yet the answer (RFC 9110, 15.2)
             self._opening = headers
-            if (status := fields.get(b":status")) != b"200":
-                code = _HTTP_CODES.get(status or b"", grpc.StatusCode.UNKNOWN)
-                text = f"the server answered with HTTP status {(status or b'').decode('latin-1')}"
+            if status != b"200":
+                code = _HTTP_CODES.get(status, grpc.StatusCode.UNKNOWN)
+                text = f"the server answered with HTTP status {status.decode('latin-1')}"
                 self.fail(StreamFailedError(code, text), ErrorCode.CANCEL)
             encoding = fields.get(b"grpc-encoding", b"identity").decode("latin-1")
             self._reader = MessageReader(MAX_RESPONSE_BYTES, encoding)
 
     def end_received(self) -> None:
         """The call is over, whatever this side still had to say."""
-        self.local_ended = True
-        self._pending.clear()
+        if not self.local_ended or self._pending:
+            self.local_ended = True
+            self.drop()
+            self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
+        self.over()
+
+    def failed(self, error: StreamFailedError) -> None:
+        """See Stream.failed."""
+        self.over()
+
+    @property
+    def torn(self) -> bool:
+        """The server ended in the middle of a message."""
+        return self._reader.torn
 
     def status(self) -> tuple[grpc.StatusCode, str, Metadata]:
         """Return how the call ended: code, details and trailing metadata."""
         fields = dict(self._trailers or ())
-        number = fields.get(b"grpc-status", b"")
-        if not number.isdigit():
+        if b"grpc-status" not in fields:
             return grpc.StatusCode.UNKNOWN, "the call ended without a status", ()
-        code = _CODES.get(int(number), grpc.StatusCode.UNKNOWN)
+        code = _CODES.get(fields[b"grpc-status"], grpc.StatusCode.UNKNOWN)
+        if code is grpc.StatusCode.OK and self.torn:
+            return grpc.StatusCode.INTERNAL, "the call ended in the middle of a message", ()
         try:
             trailing = decode_metadata(self._trailers or ())
         except ProtocolError as error:
@@ -82,7 +100,7 @@ class Call(Generic[Response]):
         self,
         channel: "Channel",
         headers: list[Header],
-        requests: AsyncIterable[Any] | None,
+        requests: AsyncGenerator[bytes, None] | None,
         serialize: Callable[[Any], bytes],
         parse: Callable[[bytes], Response],
         timeout: float | None,
@@ -97,6 +115,7 @@ class Call(Generic[Response]):
         self._parse = parse
         self._timer = None if timeout is None else loop.call_later(timeout, self._expired)
         self._stream: ClientStream | None = None
+        self._is_over = False
         self._connected: asyncio.Future[ClientStream] = loop.create_future()
         # Where nobody waits for it, it is nobody's error.
         self._connected.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -128,25 +147,19 @@ class Call(Generic[Response]):
         message = self._serialize(request)
         if self._stream is not None:
             self._stream.send(message)
-        elif not self._sending.done():
+        elif not self._is_over:
             self._early.append(message)
 
     def cancel(self) -> None:
         """End the call, if it has not ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._sending.cancel()
-        if self._stream is not None:
-            cancelled = StreamFailedError(grpc.StatusCode.CANCELLED, "cancelled by the caller")
-            if not self._stream.remote_ended:
-                self._stream.fail(cancelled, ErrorCode.CANCEL)
+        self._end(grpc.StatusCode.CANCELLED, "cancelled by the caller")
 
     async def _only(self) -> Response:
         try:
             stream = await self._connection()
             message = await self._read(stream)
-            while await self._read(stream) is not None:
-                pass
+            if message is not None and await self._read(stream) is not None:
+                raise _error(grpc.StatusCode.INTERNAL, "more than one response")
             self._check(stream)
             if message is None:
                 raise _error(grpc.StatusCode.INTERNAL, "a response is missing")
@@ -171,41 +184,48 @@ class Call(Generic[Response]):
 
     async def _run(self) -> None:
         try:
-            connection = await self._channel.connection()
-            stream = self._stream = connection.open(self._headers)
-            self._settle(stream)
+            stream = self._stream = await self._channel.open(self._headers)
+            stream.over = self._over
+            self._connected.set_result(stream)
             for message in self._early:
                 stream.send(message)
             if self._requests is not None:
                 async for request in self._requests:
-                    stream.send(self._serialize(request))
+                    stream.send(request)
                     await stream.drain()
                 stream.end()
-        except StreamFailedError as error:
-            self._settle(_error(error.code, error.details))
         except asyncio.CancelledError:
-            self._settle(_error(grpc.StatusCode.CANCELLED, "cancelled by the caller"))
+            await self._close_requests()
             raise
+        except StreamFailedError as error:
+            self._end(error.code, error.details)
+            await self._close_requests()
         except Exception as error:
-            failure = StreamFailedError(grpc.StatusCode.UNKNOWN, f"the requests failed: {error}")
-            self._settle(_error(failure.code, failure.details))
-            if self._stream is not None:
-                self._stream.fail(failure, ErrorCode.CANCEL)
+            self._end(grpc.StatusCode.UNKNOWN, f"the requests failed: {error}")
+
+    async def _close_requests(self) -> None:
+        if self._requests is not None:
+            await self._requests.aclose()
 
     def _expired(self) -> None:
-        late = StreamFailedError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
-        self._settle(_error(late.code, late.details))
-        if self._stream is not None and not self._stream.remote_ended:
-            self._stream.fail(late, ErrorCode.CANCEL)
-        self._sending.cancel()
+        self._end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
 
-    def _settle(self, outcome: ClientStream | grpc.aio.AioRpcError) -> None:
-        if self._connected.done():
-            return
-        if isinstance(outcome, ClientStream):
-            self._connected.set_result(outcome)
-        else:
-            self._connected.set_exception(outcome)
+    def _end(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call from this side, if it has not ended."""
+        if not self._connected.done():
+            self._connected.set_exception(_error(code, details))
+        stream = self._stream
+        if stream is not None and not stream.remote_ended and stream.failure is None:
+            stream.fail(StreamFailedError(code, details), ErrorCode.CANCEL)
+        self._over()
+
+    def _over(self) -> None:
+        """Nothing more is sent and no deadline waited for. Idempotent."""
+        if not self._is_over:
+            self._is_over = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._sending.cancel()
 
 
 def _error(code: grpc.StatusCode, details: str, trailing: Metadata = ()) -> grpc.aio.AioRpcError:

@@ -8,13 +8,18 @@ from typing import Final, NamedTuple, TypeAlias
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first."""
 HEADER_BYTES: Final = 9
+PRIORITY_BYTES: Final = 5
 MAX_CONTROL_BYTES: Final = 16_384
 """The largest frame that is no data: nobody may send a larger one unless we allow it."""
 DEFAULT_WINDOW: Final = 65_535
 DEFAULT_MAX_FRAME: Final = 16_384
 MAX_WINDOW: Final = 2**31 - 1
 VIEW_FROM: Final = 8192
-"""Larger pieces of data are handed on without a copy."""
+"""Larger pieces of data are handed on without a copy,"""
+VIEW_SHARE: Final = 4
+"""if they are at least such a part of what came: a view keeps the whole of it."""
+MAX_REASON_BYTES: Final = 256
+"""Of what a GOAWAY frame says for people."""
 
 Chunk: TypeAlias = bytes | memoryview
 
@@ -104,7 +109,11 @@ class FrameReader:
     def __init__(self, max_data_bytes: int) -> None:
         """`max_data_bytes`: the largest data frame, as it was announced to the peer."""
         self._max_data_bytes = max_data_bytes
-        self._rest = b""
+        self._rest: list[bytes] = []
+        """What came of a frame that is not complete; joined once, when it is."""
+        self._rest_bytes = 0
+        self._wanted = HEADER_BYTES
+        """Bytes of it from which on there is something to do."""
         self._open: tuple[int, int] = (0, 0)
         """Flags and stream of the data frame of which `_missing` bytes are still to come."""
         self._missing = 0
@@ -112,7 +121,11 @@ class FrameReader:
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that are complete now; raises ProtocolError."""
         if self._rest:
-            data, self._rest = self._rest + data, b""
+            self._rest.append(data)
+            self._rest_bytes += len(data)
+            if self._rest_bytes < self._wanted:
+                return []
+            data, self._rest = b"".join(self._rest), []
         frames: list[Frame] = []
         at, end = 0, len(data)
         while at < end:
@@ -120,6 +133,7 @@ class FrameReader:
                 at = self._piece(data, at, end, frames)
                 continue
             if end - at < HEADER_BYTES:
+                self._wanted = HEADER_BYTES
                 break
             high, low, kind, flags, stream_id = _HEADER.unpack_from(data, at)
             length, stream_id = high << 16 | low, stream_id & MAX_WINDOW
@@ -133,11 +147,12 @@ class FrameReader:
                 continue
             after = at + HEADER_BYTES + length
             if after > end:
+                self._wanted = HEADER_BYTES + length
                 break
             frames.append(Frame(kind, flags, stream_id, data[at + HEADER_BYTES : after]))
             at = after
         if at < end:
-            self._rest = data[at:]
+            self._rest, self._rest_bytes = [data[at:]], end - at
         return frames
 
     def _piece(self, data: bytes, at: int, end: int, frames: list[Frame]) -> int:
@@ -146,7 +161,8 @@ class FrameReader:
         flags, stream_id = self._open
         if self._missing:
             flags = 0
-        whole: Chunk = data if size < VIEW_FROM else memoryview(data)
+        view = size >= VIEW_FROM and size * VIEW_SHARE >= len(data)
+        whole: Chunk = memoryview(data) if view else data
         frames.append(Frame(_DATA, flags, stream_id, whole[at : at + size]))
         return at + size
 
@@ -175,6 +191,17 @@ def settings_frame(settings: Mapping[Setting, int]) -> bytes:
     return frame(Kind.SETTINGS, 0, 0, payload)
 
 
+def header_frames(flags: int, stream_id: int, block: bytes) -> bytes:
+    """Return a header block as one frame, or as several when it is longer than any peer takes."""
+    if len(block) <= DEFAULT_MAX_FRAME:
+        return frame(Kind.HEADERS, flags | Flag.END_HEADERS, stream_id, block)
+    pieces = [block[at : at + DEFAULT_MAX_FRAME] for at in range(0, len(block), DEFAULT_MAX_FRAME)]
+    frames = [frame(Kind.HEADERS, flags & ~Flag.END_HEADERS, stream_id, pieces[0])]
+    frames += [frame(Kind.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    frames.append(frame(Kind.CONTINUATION, Flag.END_HEADERS, stream_id, pieces[-1]))
+    return b"".join(frames)
+
+
 def read_settings(payload: Chunk) -> Iterator[tuple[int, int]]:
     """Yield the settings of a frame."""
     if len(payload) % _SETTING.size:
@@ -197,7 +224,8 @@ def read_word(payload: Chunk) -> int:
 
 def goaway_frame(last_stream: int, code: ErrorCode, reason: str = "") -> bytes:
     """Return a GOAWAY frame: no stream after `last_stream` is taken."""
-    payload = _WORD.pack(last_stream) + _WORD.pack(code) + reason.encode()
+    text = reason.encode("ascii", "replace")[:MAX_REASON_BYTES]
+    payload = _WORD.pack(last_stream) + _WORD.pack(code) + text
     return frame(Kind.GOAWAY, 0, 0, payload)
 
 
@@ -210,7 +238,9 @@ def without_padding(frame: Frame) -> bytes:
             raise ProtocolError("a padded frame without its padding")
         pad, payload = payload[0], payload[1:]
     if frame.kind == Kind.HEADERS and frame.flags & Flag.PRIORITY:
-        payload = payload[5:]
+        if len(payload) < PRIORITY_BYTES:
+            raise ProtocolError("a torn priority", ErrorCode.FRAME_SIZE_ERROR)
+        payload = payload[PRIORITY_BYTES:]
     if pad > len(payload):
         raise ProtocolError("more padding than frame")
     return payload[: len(payload) - pad]

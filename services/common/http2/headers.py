@@ -22,7 +22,9 @@ Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 MAX_LIST_BYTES: Final = 16_384
 """All headers of one block, by the count of RFC 9113, 6.5.2."""
 REMEMBERED: Final = 64
-"""Blocks whose meaning is remembered."""
+"""Blocks whose meaning is remembered,"""
+REMEMBERED_BYTES: Final = 512
+"""none of them longer than this."""
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_DIGITS: Final = 8
 
@@ -31,13 +33,14 @@ class HeaderReader:
     """Decodes the header blocks of one connection.
 
     A client that calls again and again sends the same few bytes: indices into a table that both
-    ends keep. As long as nothing enters or leaves the table they mean the same headers.
+    ends keep. As long as nothing enters or leaves the table, and its size is the same, they mean
+    the same headers and leave the table as it is.
     """
 
     def __init__(self) -> None:
         self._decoder = Decoder(max_header_list_size=MAX_LIST_BYTES)
         self._known: dict[bytes, list[Header]] = {}
-        self._table: tuple[Any, int] = (None, 0)
+        self._table: tuple[Any, int, int] = self._state()
 
     def read(self, block: bytes) -> list[Header]:
         """Return the headers of a whole block; raises ProtocolError."""
@@ -46,15 +49,21 @@ class HeaderReader:
         try:
             headers = [(bytes(name), bytes(value)) for name, value in self._decode(block)]
         except HPACKError as error:
-            raise ProtocolError(str(error), ErrorCode.COMPRESSION_ERROR) from error
-        entries = self._decoder.header_table.dynamic_entries
-        table = (entries[0] if entries else None, len(entries))
-        if table[0] is not self._table[0] or table[1] != self._table[1]:
+            reason = "headers that cannot be decoded"  # its own words quote the whole block
+            raise ProtocolError(reason, ErrorCode.COMPRESSION_ERROR) from error
+        table = self._state()
+        if table[0] is not self._table[0] or table[1:] != self._table[1:]:
             self._table = table
             self._known.clear()
-        elif len(self._known) < REMEMBERED:
+        elif len(self._known) < REMEMBERED and len(block) <= REMEMBERED_BYTES:
             self._known[block] = headers
         return headers
+
+    def _state(self) -> tuple[Any, int, int]:
+        """What changes whenever the table does: entries come first and leave last."""
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        return entries[0] if entries else None, len(entries), table.maxsize
 
     def _decode(self, block: bytes) -> Iterable[Any]:
         return self._decoder.decode(block, raw=True)
@@ -96,7 +105,10 @@ def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[Header]
 
 
 def decode_metadata(headers: Iterable[Header]) -> Metadata:
-    """Return the headers that are metadata; ProtocolError where one cannot be read."""
+    """Return the headers that are metadata; ProtocolError where one is no base64.
+
+    Text that is no UTF-8 is read as Latin-1, as grpcio does it.
+    """
     metadata: list[tuple[str, str | bytes]] = []
     for name, value in headers:
         if name.startswith((b":", b"grpc-")) and name != b"grpc-status-details-bin":
@@ -105,17 +117,24 @@ def decode_metadata(headers: Iterable[Header]) -> Metadata:
             if name.endswith(b"-bin"):
                 for part in value.split(b","):
                     padded = part.strip() + b"=" * (-len(part.strip()) % 4)
-                    metadata.append((name.decode(), base64.b64decode(padded, validate=True)))
+                    metadata.append((_text(name), base64.b64decode(padded, validate=True)))
             else:
-                metadata.append((name.decode(), value.decode()))
-        except (binascii.Error, UnicodeDecodeError) as error:
+                metadata.append((_text(name), _text(value)))
+        except binascii.Error as error:
             raise ProtocolError(f"a header that cannot be read: {error}") from error
     return tuple(metadata)
 
 
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 def encode_message(details: str) -> bytes:
     """Return the text of a status as the value of grpc-message."""
-    return quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
+    return quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace").encode()
 
 
 def decode_message(value: bytes) -> str:

@@ -3,19 +3,19 @@
 import asyncio
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from services.common.http2.connection import Connection
 from services.common.http2.frames import (
     PREFACE,
     ErrorCode,
-    Kind,
     ProtocolError,
     Setting,
     goaway_frame,
-    word_frame,
 )
 from services.common.http2.headers import Header
+from services.common.http2.rules import request_fault
 from services.common.http2.server_call import ServerCall
 
 MAX_STREAMS: Final = 1_024
@@ -23,6 +23,14 @@ MAX_STREAMS: Final = 1_024
 PREFACE_WITHIN_S: Final = 10.0
 """A client that has not said that it speaks HTTP/2 by then is let go."""
 BACKLOG: Final = 1_024
+PING_AFTER_S: Final = 30.0
+"""A client of which nothing came for so long is tried by a ping: it may have lost its network,"""
+PONG_WITHIN_S: Final = 20.0
+"""and is let go when that is not answered within this."""
+CANCELLED_WITHIN_S: Final = 5.0
+"""A handler that does not end when it is cancelled is not waited for any longer."""
+GONE_WITHIN_S: Final = 1.0
+"""A client that has not read the last bytes by then, when the server stops, does not get them."""
 
 
 class Server:
@@ -40,6 +48,8 @@ class Server:
         self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[ServerConnection] = set()
+        self._all_gone = asyncio.Event()
+        """No client is connected to a server that stops."""
         self._calls: set[asyncio.Task[None]] = set()
 
     # What generated code calls.
@@ -96,12 +106,23 @@ class Server:
         if grace_s > 0 and self._calls:
             await asyncio.wait(self._calls, timeout=grace_s)
         # The handlers go first: they may still say why the call ends.
-        calls = list(self._calls)
-        for call in calls:
+        for call in list(self._calls):
             call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=CANCELLED_WITHIN_S)
         for connection in list(self._connections):
             connection.close()
+        await self._gone()
+        for connection in list(self._connections):
+            connection.abort("the server stops")
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Wait until all clients have gone, but not long."""
+        if self._connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GONE_WITHIN_S):
+                    await self._all_gone.wait()
 
     # For connections and calls.
 
@@ -112,6 +133,8 @@ class Server:
     def disconnected(self, connection: "ServerConnection") -> None:
         """A client has gone."""
         self._connections.discard(connection)
+        if self.stopping and not self._connections:
+            self._all_gone.set()
 
     def call_started(self, task: asyncio.Task[None]) -> None:
         """A handler runs."""
@@ -122,12 +145,18 @@ class Server:
 class ServerConnection(Connection):
     """One client."""
 
+    lingers = True
+
     def __init__(self, server: Server) -> None:
         super().__init__()
         self._server = server
         self._beginning: bytes | None = b""
         """What has come of the preface; None once it is complete."""
         self._last_stream = 0
+        self._last_seen = 0
+        """The last stream that the client opened, taken or not."""
+        self._sound: list[Header] | None = None
+        """Headers that were found to be well-formed."""
         self._retiring = False
         self._running = 0
         self._patience: asyncio.TimerHandle | None = None
@@ -140,6 +169,14 @@ class ServerConnection(Connection):
     def own_settings(self) -> dict[Setting, int]:
         """See Connection.own_settings."""
         return {Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS}
+
+    def patience(self) -> tuple[float, float]:
+        """See Wire.patience."""
+        return PING_AFTER_S, PONG_WITHIN_S
+
+    def idle(self, stream_id: int) -> bool:
+        """See Connection.idle."""
+        return stream_id % 2 == 0 or stream_id > self._last_seen
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
@@ -154,9 +191,14 @@ class ServerConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """See Connection.connection_lost."""
         self._server.disconnected(self)
+        super().connection_lost(exc)
+
+    def end(self, reason: str) -> None:
+        """See Wire.end."""
+        super().end(reason)
         if self._patience is not None:
             self._patience.cancel()
-        super().connection_lost(exc)
+            self._patience = None
 
     def frames_received(self, data: bytes) -> None:
         """See Connection.frames_received; the preface comes first."""
@@ -171,21 +213,38 @@ class ServerConnection(Connection):
             data = data[len(PREFACE) :]
             if self._patience is not None:
                 self._patience.cancel()
+                self._patience = None
         super().frames_received(data)
+
+    def reset(self, stream_id: int, code: ErrorCode) -> None:
+        """See Connection.reset; the client brought it about."""
+        super().reset(stream_id, code)
+        self.owe()
 
     def headers_for_new_stream(self, stream_id: int, headers: list[Header]) -> None:
         """A call comes in."""
         if stream_id % 2 == 0:
             raise ProtocolError("a stream that only this end could have opened")
-        if stream_id <= self._last_stream:
-            return  # trailers of a stream that has ended here
+        if stream_id <= self._last_seen:
+            if self.was_reset(stream_id):
+                return  # it was under way
+            raise ProtocolError("headers on a stream that has ended", ErrorCode.STREAM_CLOSED)
+        self._last_seen = stream_id
         if self._retiring or max(len(self.streams), self._running) >= MAX_STREAMS:
-            self.write(word_frame(Kind.RST_STREAM, stream_id, ErrorCode.REFUSED_STREAM))
+            self.reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         self._last_stream = stream_id
+        # The headers of one more call of the same kind are the same object.
+        if headers is not self._sound:
+            if request_fault(headers):
+                self.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+                return
+            self._sound = headers
         call = ServerCall(self._server, self, stream_id, headers)
         self.streams[stream_id] = call
         call.start()
+        if call.local_ended:
+            self.owe()
 
     def call_started(self, task: asyncio.Task[None]) -> None:
         """A handler runs; it counts until it has ended, even where its stream was reset."""

@@ -1,7 +1,8 @@
 """The serving end of one call: its handler runs as a task, and is the context that it is given."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
@@ -14,7 +15,7 @@ from services.common.http2.frames import (
     ProtocolError,
     frame,
     frame_header,
-    word_frame,
+    header_frames,
 )
 from services.common.http2.headers import (
     Header,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_CONTENT_TYPE: Final = b"application/grpc"
+_CONTENT_TYPES: Final = (b"application/grpc+", b"application/grpc;")
 _OPENING: Final = header_block(
     (
         (b":status", b"200"),
@@ -41,6 +44,8 @@ _OPENING: Final = header_block(
     )
 )
 _OK: Final = header_block(((b"grpc-status", b"0"),))
+MAX_DETAILS: Final = 2_000
+"""Letters of what is told of an error: clients take no more than some kilobytes of headers."""
 _OK_AT_ONCE: Final = int(Flag.END_HEADERS)
 _LAST: Final = int(Flag.END_HEADERS | Flag.END_STREAM)
 
@@ -81,25 +86,32 @@ class ServerCall(Stream):
     def start(self) -> None:
         """Find out what is asked for, and begin to serve it."""
         fields = dict(self._headers)
-        if not fields.get(b"content-type", b"").startswith(b"application/grpc"):
-            block = header_block(((b":status", b"415"),))
-            self.end(frame(Kind.HEADERS, _LAST, self.stream_id, block))
+        kind = fields.get(b"content-type", b"")
+        if kind != _CONTENT_TYPE and not kind.startswith(_CONTENT_TYPES):
+            self._refuse(b"415")
+            return
+        if fields[b":method"] != b"POST":
+            self._refuse(b"405")
             return
         path = fields.get(b":path", b"").decode("latin-1")
         self._handler = self._server.handlers.get(path)
         if self._handler is None:
-            self.finish(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {path}")
+            self.finish(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {path[:200]}")
             return
         encoding = fields.get(b"grpc-encoding", b"identity").decode("latin-1")
         if encoding != "identity":
             if encoding not in ENCODINGS:
-                self.finish(grpc.StatusCode.UNIMPLEMENTED, f"no compression by {encoding}")
+                self.finish(grpc.StatusCode.UNIMPLEMENTED, f"no compression by {encoding[:200]}")
                 return
             self._reader = MessageReader(self._server.max_message_bytes, encoding)
         if (timeout := fields.get(b"grpc-timeout")) is not None:
             self._expire_after(timeout)
         if self._handler.request_streaming and not self.local_ended:
             self._serve()
+
+    def _refuse(self, status: bytes) -> None:
+        block = header_block(((b":status", status),))
+        self.end(header_frames(Flag.END_STREAM, self.stream_id, block))
 
     def _expire_after(self, timeout: bytes) -> None:
         try:
@@ -114,7 +126,9 @@ class ServerCall(Stream):
     # The context of handlers.
 
     async def write(self, response: Any) -> None:
-        """Send one response of a stream of them."""
+        """Send one response of a stream of them; nobody wants it where the call has ended."""
+        if self.local_ended or self.failure is not None:
+            raise StreamFailedError(grpc.StatusCode.CANCELLED, "the call has ended")
         if not self._opened:
             self._open()
         self.send(self._handler.response_serializer(response))
@@ -138,20 +152,26 @@ class ServerCall(Stream):
 
     def invocation_metadata(self) -> Metadata:
         """Return what the caller sent along."""
-        return decode_metadata(self._headers)
+        try:
+            return decode_metadata(self._headers)
+        except ProtocolError as error:
+            raise AbortedError(grpc.StatusCode.INTERNAL, str(error), ()) from None
 
     # Stream.
 
     def end_received(self) -> None:
         """All that the caller has to say is there."""
-        if self._handler is not None and not self._handler.request_streaming:
+        if self._reader.torn:
+            self.message_refused(grpc.StatusCode.INTERNAL, "the end in the middle of a message")
+        elif self._handler is not None and not self._handler.request_streaming:
             self._serve()
 
     def all_sent(self) -> None:
         """Whatever the caller still sends, nobody reads it."""
+        self._stop_timer()
         if not self.remote_ended:
             self.remote_ended = True
-            self.connection.write(word_frame(Kind.RST_STREAM, self.stream_id, ErrorCode.NO_ERROR))
+            self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
             self._wake()
         self.connection.forget(self)
 
@@ -162,11 +182,13 @@ class ServerCall(Stream):
             self._task.cancel()
 
     def message_refused(self, code: grpc.StatusCode, details: str) -> None:
-        """Say why, as long as the handler has not begun."""
-        if self._task is None and not self.local_ended:
-            self.finish(code, details)
-        else:
+        """Say why; the handler has nothing more to say."""
+        if self.local_ended:
             super().message_refused(code, details)
+            return
+        self.finish(code, details)
+        if self._task is not None:
+            self._task.cancel()
 
     # Running.
 
@@ -179,8 +201,12 @@ class ServerCall(Stream):
     async def _run(self) -> None:
         try:
             await self._handle()
+            # The call goes on for as long as its response waits for the caller: it counts, a
+            # deadline ends it, and so does a server that stops.
+            if self._pending or self.connection.write_paused:
+                await self.drain()
         except AbortedError as aborted:
-            self.finish(aborted.code, aborted.details, aborted.trailing)
+            self._finish_safely(aborted.code, aborted.details, aborted.trailing)
         except asyncio.CancelledError:
             if self._timed_out:
                 self.finish(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
@@ -198,8 +224,9 @@ class ServerCall(Stream):
             request: Any = self._requests()
         else:
             message = self.take()
-            if message is None:
-                raise AbortedError(grpc.StatusCode.INTERNAL, "a call without its request", ())
+            if message is None or self._messages:
+                text = "a call without its request" if message is None else "more than one request"
+                raise AbortedError(grpc.StatusCode.UNIMPLEMENTED, text, ())
             request = self._parsed(message)
         if not handler.response_streaming:
             method = handler.stream_unary if handler.request_streaming else handler.unary_unary
@@ -207,9 +234,10 @@ class ServerCall(Stream):
             return
         method = handler.stream_stream if handler.request_streaming else handler.unary_stream
         responses = method(request, self)
-        if hasattr(responses, "__aiter__"):
-            async for response in responses:
-                await self.write(response)
+        if isinstance(responses, AsyncGenerator):
+            async with aclosing(responses):
+                async for response in responses:
+                    await self.write(response)
         else:
             await responses
         self.finish(grpc.StatusCode.OK)
@@ -239,7 +267,6 @@ class ServerCall(Stream):
         self.send_window -= size
         connection.send_window -= size
         self._opened = True
-        self._stop_timer()
         connection.write(
             b"".join(
                 (
@@ -261,19 +288,28 @@ class ServerCall(Stream):
         trailing: Iterable[tuple[str, str | bytes]] = (),
     ) -> None:
         """End the call with a status, if it has not ended."""
-        self._stop_timer()
         if self.failure is not None or self.local_ended:
             return
         block = _OK
         if code is not grpc.StatusCode.OK or details or trailing:
             status = [(b"grpc-status", b"%d" % code.value[0])]
             if details:
-                status.append((b"grpc-message", encode_message(details)))
+                status.append((b"grpc-message", encode_message(details[:MAX_DETAILS])))
             block = header_block([*status, *encode_metadata(trailing)])
         if not self._opened:
             self._opened = True
             block = _OPENING + block
-        self.end(frame(Kind.HEADERS, _LAST, self.stream_id, block))
+        self.end(header_frames(Flag.END_STREAM, self.stream_id, block))
+
+    def _finish_safely(
+        self, code: grpc.StatusCode, details: str, trailing: Iterable[tuple[str, str | bytes]]
+    ) -> None:
+        """End the call with what a handler said, which may be no status."""
+        try:
+            self.finish(code, details, trailing)
+        except Exception:
+            log.exception("a handler ended with what is no status")
+            self.finish(grpc.StatusCode.UNKNOWN, "an unexpected error")
 
     def _open(self) -> None:
         self._opened = True
@@ -281,7 +317,9 @@ class ServerCall(Stream):
 
     def _expired(self) -> None:
         self._timed_out = True
-        if self._task is not None:
+        if self.local_ended:
+            self.reset(ErrorCode.CANCEL, "the deadline passed")
+        elif self._task is not None:
             self._task.cancel()
         else:
             self.finish(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")

@@ -17,7 +17,9 @@ from services.common.http2.frames import (
 )
 from services.common.http2.headers import Header
 from services.common.http2.messages import (
+    PREFIX_BYTES,
     BadMessageError,
+    Compressed,
     MessageReader,
     MessageTooLargeError,
     prefix,
@@ -47,6 +49,10 @@ class StreamFailedError(Exception):
         super().__init__(details)
         self.code = code
         self.details = details
+
+    def again(self) -> "StreamFailedError":
+        """Return the same error to be raised: one that is raised many times keeps every trace."""
+        return StreamFailedError(self.code, self.details)
 
 
 class Stream:
@@ -99,7 +105,10 @@ class Stream:
         size = len(chunk)
         self._receive_window -= size
         if self._receive_window < 0:
-            self.reset(ErrorCode.FLOW_CONTROL_ERROR, "the peer sent more than it may")
+            if self.remote_ended:
+                self.reset(ErrorCode.STREAM_CLOSED, "data after the end")
+            else:
+                self.reset(ErrorCode.FLOW_CONTROL_ERROR, "the peer sent more than it may")
             return
         try:
             messages = self._reader.feed(chunk)
@@ -113,13 +122,24 @@ class Stream:
         if messages:
             self._messages.extend(messages)
             for message in messages:
-                self._unread += len(message)
+                self._unread += len(message) + PREFIX_BYTES  # empty ones take up room, too
             self._wake()
+        self._credit()
+
+    def padding_received(self, size: int) -> None:
+        """Take in what a frame had besides its data; it counts for the window all the same."""
+        self._receive_window -= size
+        self._uncredited += size
         self._credit()
 
     def ended_by_peer(self) -> None:
         """Take in the end of the peer's side."""
+        if self.remote_ended:
+            if self.connection.streams.get(self.stream_id) is self:
+                self.reset(ErrorCode.STREAM_CLOSED, "one more end")
+            return
         self.remote_ended = True
+        self._receive_window = 0
         self._wake()
         self.end_received()
         if self.local_ended and not (self._pending or self._ending):
@@ -130,13 +150,23 @@ class Stream:
         self.fail(StreamFailedError(code, details), ErrorCode.CANCEL)
 
     def take(self) -> bytes | None:
-        """Return the next message if one is there."""
+        """Return the next message if one is there; raises StreamFailedError where it is bad."""
         if not self._messages:
             return None
         message = self._messages.popleft()
-        self._unread -= len(message)
+        self._unread -= len(message) + PREFIX_BYTES
         self._credit()
-        return message
+        return self._opened_message(message) if type(message) is Compressed else message
+
+    def _opened_message(self, message: Compressed) -> bytes:
+        try:
+            return self._reader.opened(message)
+        except MessageTooLargeError as error:
+            code, details = grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
+        except BadMessageError as error:
+            code, details = grpc.StatusCode.INTERNAL, str(error)
+        self.message_refused(code, details)
+        raise StreamFailedError(code, details)
 
     async def read(self) -> bytes | None:
         """Return the next message, None after the last; raises StreamFailedError."""
@@ -144,7 +174,7 @@ class Stream:
             if self._messages:
                 return self.take()
             if self.failure is not None:
-                raise self.failure
+                raise self.failure.again()
             if self.remote_ended:
                 return None
             await self._wait()
@@ -205,7 +235,8 @@ class Stream:
             chunk = memoryview(self._pending[0])
             room = min(self.send_window, connection.send_window, connection.peer_max_frame)
             if room <= 0:
-                connection.blocked(self)
+                if self.send_window > 0:
+                    connection.blocked(self)
                 return
             size = min(room, len(chunk))
             self.send_window -= size
@@ -219,14 +250,18 @@ class Stream:
             connection.write(self._ending)
             self._ending = b""
             self.all_sent()
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._all_drained()
 
     async def drain(self) -> None:
-        """Wait until what was sent has left this process; raises StreamFailedError."""
-        while self._pending or self.connection.write_paused:
+        """Wait until what was sent is in the socket's queue, and that is not too long.
+
+        Raises StreamFailedError.
+        """
+        while True:
             if self.failure is not None:
-                raise self.failure
+                raise self.failure.again()
+            if not self._pending and not self.connection.write_paused:
+                return
             if self._pending:
                 if self._drained is None or self._drained.done():
                     self._drained = asyncio.get_running_loop().create_future()
@@ -242,12 +277,6 @@ class Stream:
 
     def reset_by_peer(self, code: int) -> None:
         """The peer ended the stream at once."""
-        if code == ErrorCode.NO_ERROR and self.remote_ended:
-            self.local_ended = True  # all is said; what we would still send is not wanted
-            self._pending.clear()
-            self._ending = b""
-            self.connection.forget(self)
-            return
         status = _RESET_CODES.get(code, grpc.StatusCode.INTERNAL)
         self.fail(StreamFailedError(status, f"the peer reset the stream (code {code})"), None)
 
@@ -257,10 +286,18 @@ class Stream:
             return
         self.failure = error
         if code is not None:
-            self.connection.write(word_frame(Kind.RST_STREAM, self.stream_id, code))
-        self._pending.clear()
+            self.connection.reset(self.stream_id, code)
+        self.drop()
         self.connection.forget(self)
         self._wake()
+        self.failed(error)
+
+    def drop(self) -> None:
+        """Let go of what waits to be sent."""
+        self._pending.clear()
+        self._ending = b""
+        self._all_drained()
+
+    def _all_drained(self) -> None:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
-        self.failed(error)
