@@ -63,7 +63,7 @@ async def test_a_deadline_ends_a_stream(ends: Ends) -> None:
 
 
 async def test_a_deadline_that_has_passed_is_one(ends: Ends) -> None:
-    error = await failure(ends.call.wait(b"", timeout=0))
+    error = await failure(ends.call.say(b"", timeout=0))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
