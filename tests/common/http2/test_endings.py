@@ -63,7 +63,9 @@ async def test_a_deadline_ends_a_stream(ends: Ends) -> None:
 
 
 async def test_a_deadline_that_has_passed_is_one(ends: Ends) -> None:
-    error = await failure(ends.call.wait(b"", timeout=0))
+    # grpcio rounds up to what may be enough for an answer; its server may begin what has ended.
+    method = ends.call.wait if ends.server is not None else ends.call.say
+    error = await failure(method(b"", timeout=0))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
