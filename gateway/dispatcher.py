@@ -15,7 +15,7 @@ from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, timeout_error
 from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
-from gateway.sending import Sender
+from gateway.sending import Sender, output_of
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
 from services.common.errors import (
@@ -26,7 +26,6 @@ from services.common.errors import (
 )
 from services.common.http2.channel import Channel
 from services.common.rpc.fleet import Fleet
-from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
 
@@ -175,23 +174,28 @@ class Dispatcher:
             self._place_waiting()
 
     def _forget(self, pieces: list[Piece]) -> None:
+        unanswered = [piece for piece in pieces if not piece.answered]
         for piece in pieces:
             del self._pieces[piece.piece_id]
-            if not piece.answered:
-                self._cancelled(piece)
+        if unanswered:
+            for piece in unanswered:
                 piece.answer.cancel()
+            self._unwanted(unanswered, inference_pb2.UNWANTED_REASON_CANCELLED)
 
     def _expire(self, pieces: list[Piece]) -> None:
         """The deadline of a request has passed."""
         error = timeout_error(pieces)
-        for piece in pieces:
-            if not piece.answer.done():
-                piece.answer.set_exception(error)
-                self._cancelled(piece)
+        late = [piece for piece in pieces if not piece.answer.done()]
+        for piece in late:
+            piece.answer.set_exception(error)
+        self._unwanted(late, inference_pb2.UNWANTED_REASON_DEADLINE)
 
-    def _cancelled(self, piece: Piece) -> None:
+    def _unwanted(self, pieces: list[Piece], reason: inference_pb2.UnwantedReason) -> None:
+        """Nobody waits for these any more: the scheduler and the shards are not to either."""
         if self._news is not None:
-            self._news.cancelled(piece.piece_id)
+            for piece in pieces:
+                self._news.cancelled(piece.piece_id)
+        self._sender.unwanted(pieces, reason)
 
     def _start(
         self,
@@ -244,26 +248,19 @@ class Dispatcher:
         news: News,
     ) -> None:
         outputs = {output.piece_id: output for output in response.outputs}
+        hedged: list[Piece] = []
         for piece in pieces:
             output = outputs.get(piece.piece_id)
             if output is None:
-                self._lost(lease, [piece], InternalError("the shard left a piece out"), news)
+                if not piece.answer.done():  # else it was told to leave it out
+                    self._lost(lease, [piece], InternalError("the shard left a piece out"), news)
                 continue
             news.completed(piece)
+            if piece.links:
+                hedged.append(piece)
             if not piece.answer.done():
-                piece.answer.set_result(
-                    Output(
-                        positions=piece.positions,
-                        scores=output.scores if output.HasField("scores") else None,
-                        error=from_status(output.error) if output.HasField("error") else None,
-                        shard=lease.shard,
-                        batch_size=response.batch_size,
-                        queue_us=response.queue_us,
-                        device_us=response.device_us,
-                        attempts=piece.attempts,
-                        candidates=lease.best,
-                    )
-                )
+                piece.answer.set_result(output_of(piece, lease, response, output))
+        self._sender.unwanted(hedged, inference_pb2.UNWANTED_REASON_HEDGED)
 
     def _lost(
         self,
@@ -281,7 +278,7 @@ class Dispatcher:
                 continue
             if isinstance(error, InvalidRequestError) or piece.attempts >= MAX_ATTEMPTS:
                 piece.answer.set_exception(error)
-                self._cancelled(piece)
+                self._unwanted([piece], inference_pb2.UNWANTED_REASON_CANCELLED)
             elif news is self._news:
                 news.lost(piece, lease)
             elif self._news is not None:

@@ -8,6 +8,7 @@ from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from gateway.pixels import Pixels
 from gateway.requests import Output
+from gateway.shards import ShardLink
 from services.common.deadline import Deadline
 from services.common.errors import DeadlineExceededError, FacetError
 
@@ -32,6 +33,8 @@ class Piece:
     """How often it was leased."""
     sending: int = 0
     """Leases on which it is on its way now."""
+    links: list[ShardLink] = field(default_factory=list)
+    """Shards that have it and have not answered."""
     last_error: FacetError | None = None
 
     @property

@@ -81,7 +81,7 @@ def test_chunks_are_read_as_one(data: bytes, cuts: list[int]) -> None:
     request = inference_pb2.InferRequest(
         pieces=[inference_pb2.Piece(piece_id=7, images=images, pixels=chunks)]
     )
-    (piece,) = unpack(request, SPEC, Attachments())
+    (piece,) = unpack(request, request.pieces, SPEC, Attachments())
     assert piece.piece_id == 7
     assert piece.pixels.shape == (images, *SPEC.shape)
     assert piece.pixels.tobytes() == data
@@ -103,7 +103,7 @@ def test_chunks_are_read_as_one(data: bytes, cuts: list[int]) -> None:
 def test_a_piece_without_its_bytes_is_refused(images: int, chunks: list[bytes]) -> None:
     request = inference_pb2.InferRequest(pieces=[inference_pb2.Piece(images=images, pixels=chunks)])
     with pytest.raises(InvalidRequestError) as raised:
-        unpack(request, SPEC, Attachments())
+        unpack(request, request.pieces, SPEC, Attachments())
     assert raised.value.reason == "WRONG_SHAPE"
 
 
