@@ -62,7 +62,8 @@ class Sender:
             inference_pb2.InferRequest
         )
         for piece in pieces:
-            for link in piece.links:
+            # One shard may have it twice, where it has to do for the others.
+            for link in set(piece.links):
                 messages[link].unwanted.add(piece_id=piece.piece_id, reason=reason)
         for link, message in messages.items():
             link.tell(message)
