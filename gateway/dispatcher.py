@@ -50,8 +50,10 @@ class Dispatcher:
         max_queued_images: int,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_change` is called whenever `connected` changes."""
+        """`on_change` is called whenever `connected` or `wasted_images` changes."""
         self.connected = False
+        self.wasted_images: dict[str, int] = {}
+        """What the scheduler that leads leased for nothing, by reason; see DispatchResponse."""
         self._on_change = on_change
         self._name = name
         self._sender = Sender(shards, memory)
@@ -100,6 +102,7 @@ class Dispatcher:
         """Serve the leading scheduler's leases until its stream breaks."""
         stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch()
         self._news = news = News(stream.send, self._name)
+        self.wasted_images = {}
         news.enqueue(piece for piece in self._pieces.values() if piece.waits)
         try:
             await stream.wait_for_connection()
@@ -109,6 +112,9 @@ class Dispatcher:
                     self._refused(refusal)
                 for lease in response.leases:
                     self._start(lease, news)
+                if response.wasted_images:
+                    self.wasted_images = dict(response.wasted_images)
+                    self._on_change()
         finally:
             self._set_connected(False)
             self._news = None  # whoever leads next is told of every piece that waits then
@@ -193,8 +199,10 @@ class Dispatcher:
     def _unwanted(self, pieces: list[Piece], reason: inference_pb2.UnwantedReason) -> None:
         """Nobody waits for these any more: the scheduler and the shards are not to either."""
         if self._news is not None:
+            late = reason == inference_pb2.UNWANTED_REASON_DEADLINE
+            tell = self._news.expired if late else self._news.cancelled
             for piece in pieces:
-                self._news.cancelled(piece.piece_id)
+                tell(piece.piece_id)
         self._sender.unwanted(pieces, reason)
 
     def _start(

@@ -95,6 +95,10 @@ class News:
         """Nobody waits for it any more."""
         self._next.cancelled.append(piece_id)
 
+    def expired(self, piece_id: int) -> None:
+        """Its deadline has passed."""
+        self._next.expired.append(piece_id)
+
     def lost(self, piece: Piece, lease: scheduler_pb2.Lease) -> None:
         """That lease of it came to nothing."""
         self._next.lost.add(

@@ -144,7 +144,16 @@ async def test_an_operator_sees_what_was_wasted(repository: ModelRepository) -> 
         await until(lambda: bool(shard.told))
         shard.engine.open.set()
         await load_of(client, shard, lambda load: bool(load.wasted_images))
-        view = json_format.MessageToDict(await client.view(), preserving_proto_field_name=True)
-        (shown,) = [each["load"] for each in view["instances"] if each["id"] == shard.name]
-        assert shown["wasted_images"] == {"cancelled": "1"}
-        assert list(shown["wasted_us"]) == ["cancelled"]
+        gateway = client.gateway.service
+        assert isinstance(gateway, Gateway)
+        await until(lambda: "cancelled" in gateway._dispatcher.wasted_images)
+        shown = {
+            each["service"]: each
+            for each in json_format.MessageToDict(
+                await client.view(), preserving_proto_field_name=True
+            )["instances"]
+        }
+        assert shown["inference"]["load"]["wasted_images"] == {"cancelled": "1"}
+        assert list(shown["inference"]["load"]["wasted_us"]) == ["cancelled"]
+        assert int(shown["scheduler"]["wasted_images"]["cancelled"]) >= 1
+        assert "wasted_images" not in shown["gateway"]
