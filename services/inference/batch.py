@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -38,6 +39,8 @@ class Part:
     """It is on the device, and will be answered with its batch."""
     unwanted: dict[int, str] = field(default_factory=dict)
     """Pieces that its dispatcher does not want any more, and why."""
+    due: float = 0.0
+    """When the first deadline of those pieces passes that were wanted as the batch began."""
 
     @property
     def images(self) -> int:
@@ -59,20 +62,41 @@ class Part:
         """It need not run: its dispatcher wants none of its pieces any more."""
         return bool(self.unwanted) and len(self.unwanted) == len(self.request.pieces)
 
-    def unwanted_because(self, piece: inference_pb2.Piece, now: float) -> str | None:
-        """Why nobody waits for the piece any more, as ShardLoad names it; None: somebody does."""
-        if (reason := self.unwanted.get(piece.piece_id)) is not None:
-            return reason
-        if self.answer.cancelled():
-            # Nothing but the end of the stream that it came by cancels a part.
-            return "disconnected"
-        own = piece.HasField("timeout_ms")
-        ends = self.received + piece.timeout_ms / 1000 if own else self.deadline.at
-        return "deadline" if ends <= now else None
-
     def wanted_pieces(self, now: float) -> list[inference_pb2.Piece]:
         """Return the pieces that somebody waits for."""
-        return [piece for piece in self.request.pieces if self.unwanted_because(piece, now) is None]
+        pieces = list(self.request.pieces)
+        own = [piece for piece in pieces if piece.HasField("timeout_ms")]
+        self.due = min(map(self._ends, own), default=self.deadline.at)
+        if self.due > now and not self.unwanted:
+            return pieces
+        wanted = [
+            piece
+            for piece in pieces
+            if piece.piece_id not in self.unwanted and self._ends(piece) > now
+        ]
+        self.due = min(map(self._ends, wanted), default=self.deadline.at)
+        return wanted
+
+    def count_wasted(
+        self, wasted: Counter[str], ran: Iterable[inference_pb2.Piece], now: float
+    ) -> None:
+        """Add the images of those pieces that nobody waits for any more.
+
+        By reason, as ShardLoad names it. `ran` are those that were wanted when the batch began.
+        """
+        # Nothing but the end of the stream that it came by cancels a part.
+        gone = "disconnected" if self.answer.cancelled() else None
+        if gone or self.unwanted or self.due <= now:
+            for piece in ran:
+                late = "deadline" if self._ends(piece) <= now else None
+                if reason := self.unwanted.get(piece.piece_id) or gone or late:
+                    wasted[reason] += piece.images
+
+    def _ends(self, piece: inference_pb2.Piece) -> float:
+        """When the time of the piece's caller is over."""
+        if piece.HasField("timeout_ms"):
+            return self.received + piece.timeout_ms / 1000
+        return self.deadline.at
 
 
 @dataclass(slots=True)

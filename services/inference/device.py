@@ -170,9 +170,7 @@ class _Work:
         wasted: Counter[str] = Counter()
         now = time.monotonic()
         for part, ran, _ in self._parts:
-            for piece in ran:
-                if (reason := part.unwanted_because(piece, now)) is not None:
-                    wasted[reason] += piece.images
+            part.count_wasted(wasted, ran, now)
         return wasted
 
     def answer(self) -> None:

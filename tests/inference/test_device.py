@@ -177,6 +177,7 @@ async def test_what_ran_for_nobody_is_counted_by_reason_and_share(bench: Bench) 
     await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
     going.answer.cancel()
     late.deadline = Deadline.after(-1)
+    late.due = late.deadline.at
     bench.engine.open.set()
     check_scores(await staying.answer, (5, 6))
     # Whoever is there to take it gets a late answer too.
@@ -256,6 +257,7 @@ async def test_a_piece_whose_own_deadline_passes_while_it_runs_is_counted(bench:
     bench.submit(late)
     await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
     late.request.pieces[1].timeout_ms = 0
+    late.due = late.received
     bench.engine.open.set()
     check_scores(await late.answer, (1,), (2, 3))
     assert bench.device.load.wasted_images == {"deadline": 2}
