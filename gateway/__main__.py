@@ -54,7 +54,11 @@ class Gateway(Service):
             fleet.service: fleet for fleet in (preprocessing, self._shards, aggregation)
         }
         self._view = ClusterView(
-            registry, self._fleets, self._catalog, lambda: self._dispatcher.connected
+            registry,
+            self._fleets,
+            self._catalog,
+            lambda: self._dispatcher.connected,
+            lambda: self._dispatcher.wasted_images,
         )
         limits = Limits(settings.max_images, settings.default_deadline_s, settings.max_deadline_s)
         self.servicers = (

@@ -23,11 +23,13 @@ class ClusterView:
         fleets: Mapping[str, Fleet[Any]],
         catalog: Catalog,
         scheduler_connected: Callable[[], bool],
+        scheduler_wasted: Callable[[], Mapping[str, int]],
     ) -> None:
         self._registry = registry
         self._fleets = fleets
         self._catalog = catalog
         self._scheduler_connected = scheduler_connected
+        self._scheduler_wasted = scheduler_wasted
         self._unlinked: dict[str, View] = {service: View() for service in UNLINKED}
         self._leader: str | None = None
         self._changed = asyncio.Event()
@@ -81,10 +83,15 @@ class ClusterView:
             message.models.extend(model.model for model in report.models)
             message.refused.extend(report.refused)
             message.load.CopyFrom(report.load)
+        if self._leads(instance):
+            message.wasted_images.update(self._scheduler_wasted())
         return message
 
+    def _leads(self, instance: Instance) -> bool:
+        return instance.service == "scheduler" and instance.address == self._leader
+
     def _state(self, instance: Instance) -> cluster_pb2.InstanceState:
-        if instance.service == "scheduler" and instance.address != self._leader:
+        if instance.service == "scheduler" and not self._leads(instance):
             return cluster_pb2.INSTANCE_STATE_STANDBY
         fleet = self._fleets.get(instance.service)
         if fleet is not None:

@@ -17,7 +17,7 @@ from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, timeout_error
 from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
-from gateway.sending import Sender
+from gateway.sending import Sender, output_of
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
 from services.common.errors import (
@@ -28,7 +28,6 @@ from services.common.errors import (
 )
 from services.common.http2.channel import Channel
 from services.common.rpc.fleet import Fleet
-from services.common.statuses import from_status
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +52,10 @@ class Dispatcher:
         max_queued_images: int,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_change` is called whenever `connected` changes."""
+        """`on_change` is called whenever `connected` or `wasted_images` changes."""
         self.connected = False
+        self.wasted_images: dict[str, int] = {}
+        """What the scheduler that leads leased for nothing, by reason; see DispatchResponse."""
         self._on_change = on_change
         self._name = name
         self._sender = Sender(shards, memory)
@@ -91,9 +92,8 @@ class Dispatcher:
         """Return what the shards made of the pictures; the pieces cover all of them.
 
         `expected` is the request as the scheduler was told of it, if it was; with `explain` the
-        outputs name the shards that were the best. Raises
-        OverloadedError when too much waits, DeadlineExceededError, and UnavailableError when
-        shards went away again and again.
+        outputs name the shards that were the best. Raises OverloadedError when too much waits,
+        DeadlineExceededError, and UnavailableError when shards went away again and again.
         """
         expected = expected or Expectation(next(self._ids), None)
         count = len(prepared.positions)
@@ -127,6 +127,7 @@ class Dispatcher:
         """Serve the leading scheduler's leases until its stream breaks."""
         stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch()
         self._news = news = News(stream.send, self._name)
+        self.wasted_images = {}
         news.enqueue(piece for piece in self._pieces.values() if piece.waits)
         try:
             await stream.wait_for_connection()
@@ -136,6 +137,9 @@ class Dispatcher:
                     self._refused(refusal)
                 for lease in response.leases:
                     self._start(lease, news)
+                if response.wasted_images:
+                    self.wasted_images = dict(response.wasted_images)
+                    self._on_change()
         finally:
             self._set_connected(False)
             self._news = None  # whoever leads next is told of every piece that waits then
@@ -166,10 +170,15 @@ class Dispatcher:
         )
         if (expected := self._expected.get(refusal.request_id)) is not None:
             expected.refuse(error)
-        for piece in self._pieces.values():
-            if piece.request_id == refusal.request_id and not piece.answer.done():
-                piece.answer.set_exception(error)
-                self._cancelled(piece)  # it may have left here before the refusal came
+        refused = [
+            piece
+            for piece in self._pieces.values()
+            if piece.request_id == refusal.request_id and not piece.answer.done()
+        ]
+        for piece in refused:
+            piece.answer.set_exception(error)
+        # An expected request's pieces may have left here before the refusal came.
+        self._unwanted(refused, inference_pb2.UNWANTED_REASON_CANCELLED)
 
     def _set_connected(self, connected: bool) -> None:
         if self.connected != connected:
@@ -210,23 +219,30 @@ class Dispatcher:
             self._place_waiting()
 
     def _forget(self, pieces: list[Piece]) -> None:
+        unanswered = [piece for piece in pieces if not piece.answered]
         for piece in pieces:
             del self._pieces[piece.piece_id]
-            if not piece.answered:
-                self._cancelled(piece)
+        if unanswered:
+            for piece in unanswered:
                 piece.answer.cancel()
+            self._unwanted(unanswered, inference_pb2.UNWANTED_REASON_CANCELLED)
 
     def _expire(self, pieces: list[Piece]) -> None:
         """The deadline of a request has passed."""
         error = timeout_error(pieces)
-        for piece in pieces:
-            if not piece.answer.done():
-                piece.answer.set_exception(error)
-                self._cancelled(piece)
+        late = [piece for piece in pieces if not piece.answer.done()]
+        for piece in late:
+            piece.answer.set_exception(error)
+        self._unwanted(late, inference_pb2.UNWANTED_REASON_DEADLINE)
 
-    def _cancelled(self, piece: Piece) -> None:
+    def _unwanted(self, pieces: list[Piece], reason: inference_pb2.UnwantedReason) -> None:
+        """Nobody waits for these any more: the scheduler and the shards are not to either."""
         if self._news is not None:
-            self._news.cancelled(piece.piece_id)
+            late = reason == inference_pb2.UNWANTED_REASON_DEADLINE
+            tell = self._news.expired if late else self._news.cancelled
+            for piece in pieces:
+                tell(piece.piece_id)
+        self._sender.unwanted(pieces, reason)
 
     def _start(
         self,
@@ -279,26 +295,19 @@ class Dispatcher:
         news: News,
     ) -> None:
         outputs = {output.piece_id: output for output in response.outputs}
+        hedged: list[Piece] = []
         for piece in pieces:
             output = outputs.get(piece.piece_id)
             if output is None:
-                self._lost(lease, [piece], InternalError("the shard left a piece out"), news)
+                if not piece.answer.done():  # else it was told to leave it out
+                    self._lost(lease, [piece], InternalError("the shard left a piece out"), news)
                 continue
             news.completed(piece)
+            if piece.links:
+                hedged.append(piece)
             if not piece.answer.done():
-                piece.answer.set_result(
-                    Output(
-                        positions=piece.positions,
-                        scores=output.scores if output.HasField("scores") else None,
-                        error=from_status(output.error) if output.HasField("error") else None,
-                        shard=lease.shard,
-                        batch_size=response.batch_size,
-                        queue_us=response.queue_us,
-                        device_us=response.device_us,
-                        attempts=piece.attempts,
-                        candidates=lease.best,
-                    )
-                )
+                piece.answer.set_result(output_of(piece, lease, response, output))
+        self._sender.unwanted(hedged, inference_pb2.UNWANTED_REASON_HEDGED)
 
     def _lost(
         self,
@@ -316,7 +325,7 @@ class Dispatcher:
                 continue
             if isinstance(error, InvalidRequestError) or piece.attempts >= MAX_ATTEMPTS:
                 piece.answer.set_exception(error)
-                self._cancelled(piece)
+                self._unwanted([piece], inference_pb2.UNWANTED_REASON_CANCELLED)
             elif news is self._news:
                 news.lost(piece, lease)
             elif self._news is not None:

@@ -8,6 +8,7 @@ from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from gateway.pixels import Pixels
 from gateway.requests import Output
+from gateway.shards import ShardLink
 from services.common.deadline import Deadline
 from services.common.errors import DeadlineExceededError, FacetError
 
@@ -34,6 +35,8 @@ class Piece:
     """How often it was leased."""
     sending: int = 0
     """Leases on which it is on its way now."""
+    links: list[ShardLink] = field(default_factory=list)
+    """Shards that have it and have not answered."""
     last_error: FacetError | None = None
 
     @property
@@ -106,6 +109,10 @@ class News:
     def cancelled(self, piece_id: int) -> None:
         """Nobody waits for it any more."""
         self._next.cancelled.append(piece_id)
+
+    def expired(self, piece_id: int) -> None:
+        """Its deadline has passed."""
+        self._next.expired.append(piece_id)
 
     def lost(self, piece: Piece, lease: scheduler_pb2.Lease) -> None:
         """That lease of it came to nothing."""

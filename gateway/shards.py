@@ -61,6 +61,10 @@ class ShardLink:
         """See `Link.call`."""
         return await self._calls.call(request, deadline)
 
+    def tell(self, request: inference_pb2.InferRequest) -> None:
+        """See `Link.tell`."""
+        self._calls.tell(request)
+
     def retire(self) -> None:
         """Let `run` return once the calls in flight have ended; there are no more reports."""
         self._retired = True

@@ -5,32 +5,56 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from facet.inference.v1 import inference_pb2_grpc
+from facet.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.http2.server import Server
 from services.common.models.repository import ModelRepository
 from services.common.process import Context, Service, SettingsT
 from services.common.registry import Instance
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
+from services.inference.batch import Caller
 from services.inference.device import Device
 from services.inference.host import ModelHost
 from services.inference.servicer import InferenceServicer
-from services.inference.shard import Shard
+from services.inference.shard import REASONS, Shard
 from tests.fakes import MemoryRegistry, NumpyEngine
 from tests.inference.models import MODEL, engine_of, load
 from tests.servers import RunningServer
 
 
+class _ListeningShard(Shard):
+    """A shard that remembers which pieces it was told are not wanted: a test can't see it."""
+
+    def __init__(self, instance: Instance, host: ModelHost, device: Device) -> None:
+        super().__init__(instance, host, device)
+        self.told: list[str] = []
+
+    def unwanted(self, caller: Caller, request: inference_pb2.InferRequest) -> None:
+        """See Shard."""
+        super().unwanted(caller, request)
+        self.told += [REASONS[piece.reason] for piece in request.unwanted]
+
+
 class RunningShard:
-    """One shard that serves and follows the leading scheduler."""
+    """One shard that serves and follows the leading scheduler.
+
+    `held`: its engine is not open from the start.
+    """
 
     def __init__(
-        self, repository: ModelRepository, registry: MemoryRegistry, name: str, **described: float
+        self,
+        repository: ModelRepository,
+        registry: MemoryRegistry,
+        name: str,
+        *,
+        held: bool = False,
+        **described: float,
     ) -> None:
         self.name = name
+        self._held = held
         load_one = partial(load, repository, **described)
         self.host = ModelHost(repository, load_one, 2, self._models_changed)
         self.device = Device(self.host.find)
-        self.shard: Shard | None = None
+        self.shard: _ListeningShard | None = None
         self.draining = asyncio.Event()
         self._registry = registry
         self._servicer: InferenceServicer | None = None
@@ -48,12 +72,20 @@ class RunningShard:
         assert self._server is not None
         return self._server.instance("inference", self.name)
 
+    @property
+    def told(self) -> list[str]:
+        """Why pieces are not wanted, one reason each, as the shard was told."""
+        assert self.shard is not None
+        return self.shard.told
+
     async def start(self) -> None:
         """Load, serve, ask for work and register."""
         await self.host.refresh()
+        if self._held:
+            self.engine.open.clear()
         server = Server()
         self._server = RunningServer(server, server.listen("127.0.0.1", 0))
-        self.shard = Shard(self.instance, self.host, self.device)
+        self.shard = _ListeningShard(self.instance, self.host, self.device)
         self._servicer = InferenceServicer(self.shard, self.host, self.device.load, self.draining)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._servicer, server)
         await server.start()
@@ -95,10 +127,15 @@ class RunningShard:
 
 @asynccontextmanager
 async def running_shard(
-    repository: ModelRepository, registry: MemoryRegistry, name: str = "s", **described: float
+    repository: ModelRepository,
+    registry: MemoryRegistry,
+    name: str = "s",
+    *,
+    held: bool = False,
+    **described: float,
 ) -> AsyncIterator[RunningShard]:
     """A shard for the time of the block; `described` is what it says of its models."""
-    running = RunningShard(repository, registry, name, **described)
+    running = RunningShard(repository, registry, name, held=held, **described)
     await running.start()
     try:
         yield running

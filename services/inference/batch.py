@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,7 +25,7 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Scores: TypeAlias = npt.NDArray[np.float32]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
     """What one dispatcher sent for a grant, and the future that gets the answer."""
 
@@ -34,6 +35,12 @@ class Part:
     attachments: Attachments = field(default_factory=Attachments)
     """Shared memory of the dispatcher that sent it."""
     received: float = field(default_factory=time.monotonic)
+    begun: bool = False
+    """It is on the device, and will be answered with its batch."""
+    unwanted: dict[int, str] = field(default_factory=dict)
+    """Pieces that its dispatcher does not want any more, and why."""
+    due: float = 0.0
+    """When the first deadline of those pieces passes that were wanted as the batch began."""
 
     @property
     def images(self) -> int:
@@ -45,13 +52,61 @@ class Part:
         """Somebody still waits for it."""
         return not (self.answer.done() or self.deadline.expired)
 
+    def give_up(self, piece_id: int, reason: str) -> None:
+        """Its dispatcher does not want that piece any more, which may be another part's."""
+        if any(piece.piece_id == piece_id for piece in self.request.pieces):
+            self.unwanted.setdefault(piece_id, reason)
+
     @property
-    def unwanted_because(self) -> str | None:
-        """Why nobody waits for its answer any more, as ShardLoad names it; None: somebody does."""
-        if self.answer.cancelled():
-            # Nothing but the end of the stream that it came by cancels a part.
-            return "disconnected"
-        return "deadline" if self.deadline.expired else None
+    def given_up(self) -> bool:
+        """It need not run: its dispatcher wants none of its pieces any more."""
+        return bool(self.unwanted) and len(self.unwanted) == len(self.request.pieces)
+
+    def wanted_pieces(self, now: float) -> list[inference_pb2.Piece]:
+        """Return the pieces that somebody waits for."""
+        pieces = list(self.request.pieces)
+        own = [piece for piece in pieces if piece.HasField("timeout_ms")]
+        self.due = min(map(self._ends, own), default=self.deadline.at)
+        if self.due > now and not self.unwanted:
+            return pieces
+        wanted = [
+            piece
+            for piece in pieces
+            if piece.piece_id not in self.unwanted and self._ends(piece) > now
+        ]
+        self.due = min(map(self._ends, wanted), default=self.deadline.at)
+        return wanted
+
+    def count_wasted(
+        self, wasted: Counter[str], ran: Iterable[inference_pb2.Piece], now: float
+    ) -> None:
+        """Add the images of those pieces that nobody waits for any more.
+
+        By reason, as ShardLoad names it. `ran` are those that were wanted when the batch began.
+        """
+        # Nothing but the end of the stream that it came by cancels a part.
+        gone = "disconnected" if self.answer.cancelled() else None
+        if gone or self.unwanted or self.due <= now:
+            for piece in ran:
+                late = "deadline" if self._ends(piece) <= now else None
+                if reason := self.unwanted.get(piece.piece_id) or gone or late:
+                    wasted[reason] += piece.images
+
+    def _ends(self, piece: inference_pb2.Piece) -> float:
+        """When the time of the piece's caller is over."""
+        if piece.HasField("timeout_ms"):
+            return self.received + piece.timeout_ms / 1000
+        return self.deadline.at
+
+
+@dataclass(slots=True)
+class Caller:
+    """One dispatcher's stream."""
+
+    attachments: Attachments = field(default_factory=Attachments)
+    """Its shared memory."""
+    parts: set[Part] = field(default_factory=set)
+    """What came by it and is not answered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +119,19 @@ class PieceInput:
 
 
 def unpack(
-    request: inference_pb2.InferRequest, spec: InputSpec, attachments: Attachments
+    request: inference_pb2.InferRequest,
+    wanted: Iterable[inference_pb2.Piece],
+    spec: InputSpec,
+    attachments: Attachments,
 ) -> list[PieceInput]:
-    """Return the pieces of a request as arrays over the message's bytes or the shared memory.
+    """Return these pieces of a request as arrays over the message's bytes or the shared memory.
 
     Raises InvalidRequestError (WRONG_SHAPE) when a piece has not the bytes that it should have,
     UnavailableError (NO_SHARED_MEMORY) when they cannot be reached.
     """
     memory = attachments.get(request.memory) if request.HasField("memory") else None
     pieces = []
-    for piece in request.pieces:
+    for piece in wanted:
         if memory is not None and piece.offsets:
             chunks = [memory.array(offset, spec.nbytes) for offset in piece.offsets]
         else:

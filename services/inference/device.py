@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -46,26 +46,42 @@ class Device:
         self.load = Load()
         self.clock = DeviceClock()
         self._find = find
-        self._batches: asyncio.Queue[tuple[list[Part], Finished]] = asyncio.Queue()
+        self._batches: deque[tuple[list[Part], Finished]] = deque()
+        self._submitted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "device")
 
     @property
     def waiting(self) -> int:
         """Batches that lie ready behind the one that runs."""
-        return self._batches.qsize()
+        return len(self._batches)
 
-    def submit(self, parts: list[Part], finished: "Finished") -> None:
+    def submit(self, parts: list[Part], finished: Finished) -> None:
         """Queue the parts of one grant; `finished` is called when all are answered.
 
         It gets what was run, or None when there was nothing to run.
         """
-        self._batches.put_nowait((parts, finished))
+        self._batches.append((parts, finished))
+        self._submitted.set()
+
+    def drop_answered(self) -> None:
+        """Let go of what waits and has no part that still waits for its answer.
+
+        Such a batch would cost no time, but the shard asks for no other one while it is there.
+        """
+        done = [batch for batch in self._batches if all(part.answer.done() for part in batch[0])]
+        for batch in done:
+            self._batches.remove(batch)
+        for _, finished in done:
+            finished(None)
 
     async def run(self) -> None:
         """Run batches until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            parts, finished = await self._batches.get()
+            while not self._batches:
+                self._submitted.clear()
+                await self._submitted.wait()
+            parts, finished = self._batches.popleft()
             work = self._unpack([part for part in parts if part.wanted])
             ran = None
             if work.model is not None and work.pieces:
@@ -89,15 +105,18 @@ class Device:
 
     def _unpack(self, parts: list[Part]) -> "_Work":
         """Line up what can run; parts that cannot get their error at once."""
-        work = _Work()
+        work, now = _Work(), time.monotonic()
         for part in parts:
+            part.begun = True
+            wanted = part.wanted_pieces(now)
             try:
                 model = self._find(ModelKey.from_message(part.request.model))
-                pieces = unpack(part.request, model.version.manifest.input, part.attachments)
+                spec = model.version.manifest.input
+                inputs = unpack(part.request, wanted, spec, part.attachments)
             except FacetError as error:
                 part.answer.set_exception(error)
                 continue
-            work.add(part, model, pieces)
+            work.add(part, model, wanted, inputs)
         return work
 
     def _count(self, work: "_Work") -> None:
@@ -117,17 +136,23 @@ class _Work:
         self.images = 0
         self.device_us = 0
         self.model: LoadedModel | None = None
-        self._parts: list[tuple[Part, range]] = []
+        self._parts: list[tuple[Part, list[inference_pb2.Piece], range]] = []
         self._started = time.monotonic()
         self._outcomes: dict[int, inference_pb2.PieceOutput] = {}
 
-    def add(self, part: Part, model: LoadedModel, pieces: list[PieceInput]) -> None:
-        """Add a part; all parts of a grant are for one model."""
+    def add(
+        self,
+        part: Part,
+        model: LoadedModel,
+        wanted: list[inference_pb2.Piece],
+        inputs: list[PieceInput],
+    ) -> None:
+        """Add what is wanted of a part; all parts of a grant are for one model."""
         self.model = model
         first = len(self.pieces)
-        self.pieces += pieces
-        self._parts.append((part, range(first, len(self.pieces))))
-        self.images += part.images
+        self.pieces += inputs
+        self._parts.append((part, wanted, range(first, len(self.pieces))))
+        self.images += sum(piece.images for piece in wanted)
 
     def execute(self) -> None:
         """Run on the device's thread."""
@@ -143,15 +168,14 @@ class _Work:
     def wasted_images(self) -> Counter[str]:
         """Return how many images nobody waits for any more, by reason."""
         wasted: Counter[str] = Counter()
-        for part, _ in self._parts:
-            reason = part.unwanted_because
-            if reason is not None and part.images:
-                wasted[reason] += part.images
+        now = time.monotonic()
+        for part, ran, _ in self._parts:
+            part.count_wasted(wasted, ran, now)
         return wasted
 
     def answer(self) -> None:
         """Give every part that still waits its outputs."""
-        for part, places in self._parts:
+        for part, _, places in self._parts:
             if not part.answer.done():
                 part.answer.set_result(
                     inference_pb2.InferResponse(

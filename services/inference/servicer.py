@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Final
 
 from facet.cluster.v1 import cluster_pb2
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.rpc.calls import serve_calls
 from services.common.rpc.context import ServicerContext
-from services.common.shared_memory import Attachments
+from services.inference.batch import Caller
 from services.inference.device import Load
 from services.inference.host import ModelHost
 from services.inference.shard import Shard
@@ -36,13 +35,15 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, requests: AsyncIterator[inference_pb2.InferRequest], context: ServicerContext
     ) -> None:
         """Run the parts that one dispatcher sends."""
-        await serve_calls(
-            requests,
-            context,
-            partial(self._shard.infer, Attachments()),
-            inference_pb2.InferResponse,
-            self._draining,
-        )
+        caller = Caller()
+
+        async def handle(request: inference_pb2.InferRequest) -> inference_pb2.InferResponse | None:
+            if request.unwanted:
+                self._shard.unwanted(caller, request)
+                return None
+            return await self._shard.infer(caller, request)
+
+        await serve_calls(requests, context, handle, inference_pb2.InferResponse, self._draining)
 
     async def WatchShard(
         self, request: inference_pb2.WatchShardRequest, context: ServicerContext

@@ -14,8 +14,7 @@ from services.common.http2.client_call import Call
 from services.common.registry import Instance
 from services.common.scheduling.costs import Ran
 from services.common.scheduling.lead import Lead
-from services.common.shared_memory import Attachments
-from services.inference.batch import Part
+from services.inference.batch import Caller, Part
 from services.inference.device import Device
 from services.inference.grants import GrantBook
 from services.inference.host import ModelHost
@@ -24,6 +23,12 @@ log = structlog.get_logger(__name__)
 
 PART_WAIT_S: Final = 0.25
 """How long to wait for the other parts of a grant that the scheduler has not announced."""
+REASONS: Final = {
+    inference_pb2.UNWANTED_REASON_CANCELLED: "cancelled",
+    inference_pb2.UNWANTED_REASON_DEADLINE: "deadline",
+    inference_pb2.UNWANTED_REASON_HEDGED: "hedged",
+}
+"""As ShardLoad names them."""
 
 
 class Shard:
@@ -52,16 +57,17 @@ class Shard:
     # Parts, from dispatchers.
 
     async def infer(
-        self, attachments: Attachments, request: inference_pb2.InferRequest
+        self, caller: Caller, request: inference_pb2.InferRequest
     ) -> inference_pb2.InferResponse:
         """Run one dispatcher's part of a grant; raises the part's domain error.
 
-        `attachments` holds the shared memory of the stream that it came by.
+        `caller` is the stream that it came by.
         """
         answer: asyncio.Future[inference_pb2.InferResponse] = (
             asyncio.get_running_loop().create_future()
         )
-        part = Part(request, Deadline.after_ms(request.timeout_ms), answer, attachments)
+        part = Part(request, Deadline.after_ms(request.timeout_ms), answer, caller.attachments)
+        caller.parts.add(part)
         self._parts_in_hand += 1
         self._device.load.outstanding_images += part.images
         self._note_idle()
@@ -75,9 +81,24 @@ class Shard:
                 self._expiry_changed.set()
             return await answer
         finally:
+            caller.parts.discard(part)
             self._parts_in_hand -= 1
             self._device.load.outstanding_images -= part.images
             self._note_idle()
+
+    def unwanted(self, caller: Caller, request: inference_pb2.InferRequest) -> None:
+        """Take in which pieces a dispatcher does not want any more.
+
+        A part that has not begun and of which nothing is wanted is answered at once: its
+        dispatcher holds the pixels until then. The grant is finished as always.
+        """
+        for piece in request.unwanted:
+            for part in caller.parts:
+                part.give_up(piece.piece_id, REASONS.get(piece.reason, "cancelled"))
+        for part in caller.parts:
+            if part.given_up and not (part.begun or part.answer.done()):
+                part.answer.set_result(inference_pb2.InferResponse())
+        self._device.drop_answered()
 
     def _submit(self, grant_id: str, parts: list[Part]) -> None:
         self._device.submit(parts, lambda ran: self._finished(grant_id, ran))
@@ -152,7 +173,7 @@ class Shard:
         self.consider_pull()
 
     def _finished(self, grant_id: str, ran: Ran | None) -> None:
-        if self._device.clock.early_s is not None:
+        if ran is not None and self._device.clock.early_s is not None:
             self._lead.ended(self._device.clock.early_s)
         if self._grants.finish(grant_id, time.monotonic()):
             self._report_finished(grant_id, ran)

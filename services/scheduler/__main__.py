@@ -24,7 +24,8 @@ class SchedulerService(Service):
 
     def __init__(self, settings: ServiceSettings, context: Context) -> None:
         self._context = context
-        self._desk = Desk(Scheduler(context.instance.id))
+        self.core = Scheduler(context.instance.id)
+        self._desk = Desk(self.core)
         self._campaign: asyncio.Task[None] | None = None
         self.servicers = (
             Servicer(

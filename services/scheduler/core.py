@@ -166,6 +166,10 @@ class Scheduler:
         """Nobody waits for the piece any more; what a shard does for it is wasted."""
         self._end(key, "cancelled")
 
+    def piece_expired(self, key: PieceKey) -> None:
+        """The time of the piece's caller is over, which `expire` would find out later."""
+        self._end(key, "deadline")
+
     def piece_lost(self, key: PieceKey, grant_id: str, *, unreachable: bool) -> None:
         """That lease of the piece came to nothing; ignored unless it is open."""
         piece = self._leases.pieces.get(key)
@@ -224,7 +228,7 @@ class Scheduler:
 
     @property
     def wasted_images(self) -> Counter[str]:
-        """Images leased for nothing so far: cancelled, deadline, lost, hedged."""
+        """Images leased for nothing so far, by reason; see DispatchResponse."""
         return self._leases.wasted
 
     @property

@@ -64,6 +64,7 @@ class Desk:
         self._addresses: dict[str, str] = {}
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at: float | None = None
+        self._told_wasted: dict[str, int] = {}
 
     # Connections.
 
@@ -72,6 +73,8 @@ class Desk:
         key = f"{name}/{next(self._stream_numbers)}"
         outbox: Outbox[scheduler_pb2.DispatchResponse] = Outbox()
         self._dispatchers[key] = outbox
+        if self._told_wasted:
+            outbox.put(scheduler_pb2.DispatchResponse(wasted_images=self._told_wasted))
         log.info("dispatcher joined", dispatcher=name)
         return key, outbox
 
@@ -129,6 +132,8 @@ class Desk:
             self._core.piece_ended(PieceKey(key, piece_id))
         for piece_id in request.cancelled:
             self._core.piece_cancelled(PieceKey(key, piece_id))
+        for piece_id in request.expired:
+            self._core.piece_expired(PieceKey(key, piece_id))
         for lost in request.lost:
             self._core.piece_lost(
                 PieceKey(key, lost.piece_id), lost.grant_id, unreachable=lost.shard_unreachable
@@ -158,13 +163,20 @@ class Desk:
         self._assign()
 
     async def keep_time(self) -> None:
-        """Look at deadlines and expired leases until cancelled."""
+        """Look at deadlines, expired leases and what was wasted until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             dropped = self._core.expire(time.monotonic())
             if dropped:
                 log.debug("deadlines passed", pieces=len(dropped))
             self._assign()
+            self._tell_wasted()
+
+    def _tell_wasted(self) -> None:
+        if self._told_wasted != self._core.wasted_images:
+            self._told_wasted = dict(self._core.wasted_images)
+            for dispatcher in self._dispatchers.values():
+                dispatcher.put(scheduler_pb2.DispatchResponse(wasted_images=self._told_wasted))
 
     def _refuse(self, request: RequestKey, refusal: Refusal) -> None:
         refused = scheduler_pb2.Refusal(

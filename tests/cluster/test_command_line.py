@@ -87,6 +87,8 @@ def test_status(cluster: RunningCluster) -> None:
     shard = instances[2]
     assert shard["models"] == [{"name": "digits", "version": "1"}]
     assert shard["load"]["outstanding_images"] == 0
+    assert {"wasted_images", "wasted_us"} <= shard["load"].keys()
+    assert "wasted_images" in instances[-1]
     table = facet("status", "--gateway", cluster.gateway, COLUMNS="200")
     assert table.stdout.count("serving") == 6
     assert facet("status", "--gateway", f"localhost:{free_port()}").returncode == 3

@@ -41,10 +41,10 @@ class Stage(AsyncExitStack):
         """Let a scheduler lead."""
         return await self.enter_async_context(leading(self.registry, book))
 
-    async def shard(self, name: str, **described: float) -> RunningShard:
+    async def shard(self, name: str, *, held: bool = False, **described: float) -> RunningShard:
         """Add a shard."""
         return await self.enter_async_context(
-            running_shard(self.repository, self.registry, name, **described)
+            running_shard(self.repository, self.registry, name, held=held, **described)
         )
 
     async def dispatcher(self, name: str = "g", **options: Any) -> Dispatching:
@@ -361,7 +361,56 @@ async def test_a_cancelled_request_is_forgotten(repository: ModelRepository, run
         await asyncio.gather(pending, return_exceptions=True)
         await until(lambda: scheduler.book.empty)
         if shard is not None:
+            await until(lambda: len(shard.told) == 2)
             shard.engine.open.set()
+            await until(lambda: shard.device.load.wasted_images == {"cancelled": 3})
+
+
+async def test_what_is_cancelled_before_its_shard_is_known_is_not_sent(
+    repository: ModelRepository,
+) -> None:
+    async with Stage(repository) as stage:
+        scheduler, shard = await stage.scheduler(), await stage.shard("s")
+        stage.registry.remove(shard.instance)
+        dispatcher = await stage.dispatcher()
+        await until(lambda: dispatcher.dispatcher.connected)
+        going, staying = dispatcher.start(1), dispatcher.start(2)
+        await until(lambda: not scheduler.book.empty and scheduler.book.queued_images == 0)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        stage.registry.enter(shard.instance)
+        check(await staying, 2)
+        assert shard.engine.batches == [1]
+        assert shard.told == []
+        await until(lambda: scheduler.book.empty)
+
+
+async def test_nothing_is_told_of_requests_that_end_normally(repository: ModelRepository) -> None:
+    async with Stage(repository) as stage:
+        await stage.scheduler()
+        shard, dispatcher = await stage.shard("s"), await stage.dispatcher()
+        for value in range(1, 6):
+            check(await dispatcher.infer(value, value + 20), value, value + 20)
+        assert shard.told == []
+        assert not shard.device.load.wasted_images
+
+
+async def test_pieces_of_one_part_have_deadlines_of_their_own(repository: ModelRepository) -> None:
+    async with Stage(repository) as stage:
+        scheduler, dispatcher = await stage.scheduler(), await stage.dispatcher()
+        late, patient = dispatcher.start(1, seconds=1), dispatcher.start(2)
+        await until(lambda: scheduler.book.queued_images == 2)
+        shard = await stage.shard("s", held=True)
+        await started(shard)
+        with pytest.raises(DeadlineExceededError, match="during inference"):
+            await late
+        await until(lambda: shard.told == ["deadline"])
+        shard.engine.open.set()
+        outputs = await patient
+        check(outputs, 2)
+        assert outputs[0].batch_size == 2
+        assert shard.device.load.wasted_images["deadline"] == 1
+        await until(lambda: scheduler.book.empty)
 
 
 async def test_a_shard_that_the_registry_names_late_is_waited_for(

@@ -18,6 +18,7 @@ from services.common.settings import ServiceSettings
 from services.preprocessing.__main__ import Preprocessing
 from services.preprocessing.settings import PreprocessingSettings
 from services.scheduler.__main__ import SchedulerService
+from services.scheduler.core import Scheduler as Core
 from tests.fakes import MemoryRegistry
 from tests.in_process import RunningService, RunningShard, running_service, running_shard
 from tests.inference.models import MODEL
@@ -32,18 +33,30 @@ class Whole(AsyncExitStack):
         super().__init__()
         self.repository = repository
         self.registry = MemoryRegistry()
+        self.core = Core("unused")
+        """What the scheduler knows."""
 
-    async def shard(self, name: str = "s", piece_images: int = 4) -> RunningShard:
+    async def shard(
+        self, name: str = "s", piece_images: int = 4, *, held: bool = False
+    ) -> RunningShard:
         """Start a shard."""
         return await self.enter_async_context(
-            running_shard(self.repository, self.registry, name, piece_images=piece_images)
+            running_shard(
+                self.repository, self.registry, name, held=held, piece_images=piece_images
+            )
         )
 
     async def others(self) -> None:
         """Start one of each service between gateway and shards."""
         common = ServiceSettings(port=0)
-        for name, build in (("scheduler", SchedulerService), ("aggregation", Aggregation)):
-            await self.enter_async_context(running_service(name, build, common, self.registry))
+        scheduler = await self.enter_async_context(
+            running_service("scheduler", SchedulerService, common, self.registry)
+        )
+        assert isinstance(scheduler.service, SchedulerService)
+        self.core = scheduler.service.core
+        await self.enter_async_context(
+            running_service("aggregation", Aggregation, common, self.registry)
+        )
         settings = PreprocessingSettings(port=0, threads=1)
         await self.enter_async_context(
             running_service("preprocessing", Preprocessing, settings, self.registry)

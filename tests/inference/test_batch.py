@@ -1,5 +1,7 @@
 """Pieces become one batch, and its outputs pieces again; poison harms nobody else."""
 
+import asyncio
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -10,11 +12,12 @@ from hypothesis import strategies as st
 
 from facet.inference.v1 import inference_pb2
 from google.rpc import code_pb2
+from services.common.deadline import Deadline
 from services.common.errors import FacetError, InternalError, InvalidRequestError
 from services.common.shared_memory import Attachments
 from services.common.statuses import from_status
 from services.common.tensors import to_array
-from services.inference.batch import PieceInput, piece_output, run_pieces, unpack
+from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
 from tests.inference.models import pictures, scores_of
 from tests.models.contents import SPEC
 from tests.repeatable import repeatable
@@ -81,7 +84,7 @@ def test_chunks_are_read_as_one(data: bytes, cuts: list[int]) -> None:
     request = inference_pb2.InferRequest(
         pieces=[inference_pb2.Piece(piece_id=7, images=images, pixels=chunks)]
     )
-    (piece,) = unpack(request, SPEC, Attachments())
+    (piece,) = unpack(request, request.pieces, SPEC, Attachments())
     assert piece.piece_id == 7
     assert piece.pixels.shape == (images, *SPEC.shape)
     assert piece.pixels.tobytes() == data
@@ -103,8 +106,57 @@ def test_chunks_are_read_as_one(data: bytes, cuts: list[int]) -> None:
 def test_a_piece_without_its_bytes_is_refused(images: int, chunks: list[bytes]) -> None:
     request = inference_pb2.InferRequest(pieces=[inference_pb2.Piece(images=images, pixels=chunks)])
     with pytest.raises(InvalidRequestError) as raised:
-        unpack(request, SPEC, Attachments())
+        unpack(request, request.pieces, SPEC, Attachments())
     assert raised.value.reason == "WRONG_SHAPE"
+
+
+REASONS = st.sampled_from([None, None, "cancelled", "hedged"])
+TIMES_MS = st.sampled_from([None, 10, 20, 30])
+
+
+@repeatable
+@given(
+    st.lists(st.tuples(st.integers(1, 8), TIMES_MS, REASONS, REASONS), min_size=1, max_size=6),
+    st.sampled_from([5, 15, 25, 45]),
+    st.sampled_from([0, 10, 20]),
+    st.booleans(),
+)
+def test_a_piece_runs_if_it_is_wanted_and_is_wasted_for_one_reason(
+    pieces: list[tuple[int, int | None, str | None, str | None]],
+    begins_ms: int,
+    takes_ms: int,
+    disconnected: bool,
+) -> None:
+    request = inference_pb2.InferRequest(
+        pieces=[
+            inference_pb2.Piece(piece_id=number, images=images, timeout_ms=timeout_ms)
+            for number, (images, timeout_ms, _, _) in enumerate(pieces)
+        ]
+    )
+    loop = asyncio.new_event_loop()
+    part = Part(request, Deadline(0.040), loop.create_future(), received=0.0)
+    loop.close()
+    for number, (_, _, before, _) in enumerate(pieces):
+        if before is not None:
+            part.give_up(number, before)
+    assert part.given_up == all(before for _, _, before, _ in pieces)
+    ran = part.wanted_pieces(begins_ms / 1000)
+    ends_ms = begins_ms + takes_ms
+    expected: Counter[str] = Counter()
+    for number, (images, timeout_ms, before, during) in enumerate(pieces):
+        due_ms = timeout_ms or 40
+        assert (request.pieces[number] in ran) == (before is None and due_ms > begins_ms)
+        if during is not None:
+            part.give_up(number, during)
+        if request.pieces[number] in ran:
+            late = "deadline" if due_ms <= ends_ms else None
+            if reason := during or ("disconnected" if disconnected else late):
+                expected[reason] += images
+    if disconnected:
+        part.answer.cancel()
+    wasted: Counter[str] = Counter()
+    part.count_wasted(wasted, ran, ends_ms / 1000)
+    assert wasted == expected
 
 
 def test_an_outcome_is_scores_or_an_error() -> None:

@@ -177,6 +177,7 @@ async def test_what_ran_for_nobody_is_counted_by_reason_and_share(bench: Bench) 
     await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
     going.answer.cancel()
     late.deadline = Deadline.after(-1)
+    late.due = late.deadline.at
     bench.engine.open.set()
     check_scores(await staying.answer, (5, 6))
     # Whoever is there to take it gets a late answer too.
@@ -199,6 +200,82 @@ async def test_what_was_wanted_or_never_ran_is_not_wasted(bench: Bench) -> None:
         await late.answer
     assert not bench.device.load.wasted_images
     assert not bench.device.load.wasted_us
+
+
+async def test_a_piece_that_is_given_up_is_not_run_and_its_mates_are(bench: Bench) -> None:
+    mixed, other = part((1, 2), (3,)), part((4,))
+    mixed.give_up(1, "cancelled")
+    mixed.give_up(77, "cancelled")  # another part's
+    assert not mixed.given_up
+    bench.submit(mixed, other)
+    (output,) = (await mixed.answer).outputs
+    assert output.piece_id == 2
+    assert (to_array(output.scores) == scores_of(3)).all()
+    check_scores(await other.answer, (4,))
+    assert bench.engine.batches == [2]
+    assert not bench.device.load.wasted_images
+
+
+async def test_a_piece_that_is_given_up_while_it_runs_is_counted_by_its_share(
+    bench: Bench,
+) -> None:
+    bench.engine.open.clear()
+    mixed, other = part((1, 2), (3,), (4, 5, 6)), part((7,))
+    bench.submit(mixed, other)
+    await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
+    mixed.give_up(1, "cancelled")
+    mixed.give_up(1, "deadline")  # the first reason counts
+    mixed.give_up(3, "hedged")
+    bench.engine.open.set()
+    check_scores(await mixed.answer, (1, 2), (3,), (4, 5, 6))
+    check_scores(await other.answer, (7,))
+    load = bench.device.load
+    assert load.completed_images == 7
+    assert load.wasted_images == {"cancelled": 2, "hedged": 3}
+    assert load.wasted_us == {
+        "cancelled": load.device_us * 2 // 7,
+        "hedged": load.device_us * 3 // 7,
+    }
+
+
+async def test_a_piece_has_a_deadline_of_its_own(bench: Bench) -> None:
+    first, second = part((1,), (2, 3)), part((4,), (5,))
+    first.request.pieces[1].timeout_ms = 0
+    for piece in second.request.pieces:
+        piece.timeout_ms = 0
+    bench.submit(first, second)
+    (output,) = (await first.answer).outputs
+    assert output.piece_id == 1
+    assert not (await second.answer).outputs
+    assert bench.engine.batches == [1]
+    assert not bench.device.load.wasted_images
+
+
+async def test_a_piece_whose_own_deadline_passes_while_it_runs_is_counted(bench: Bench) -> None:
+    bench.engine.open.clear()
+    late = part((1,), (2, 3))
+    bench.submit(late)
+    await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
+    late.request.pieces[1].timeout_ms = 0
+    late.due = late.received
+    bench.engine.open.set()
+    check_scores(await late.answer, (1,), (2, 3))
+    assert bench.device.load.wasted_images == {"deadline": 2}
+
+
+async def test_what_waits_and_is_answered_already_leaves_at_once(bench: Bench) -> None:
+    bench.engine.open.clear()
+    running, gone, waiting = part((1,)), part((2,)), part((3,))
+    for each in (running, gone, waiting):
+        bench.submit(each)
+    await asyncio.to_thread(bench.engine.started.wait, PATIENCE_S)
+    gone.answer.cancel()
+    bench.device.drop_answered()
+    assert bench.device.waiting == 1
+    assert bench.ran == [None]
+    bench.engine.open.set()
+    check_scores(await waiting.answer, (3,))
+    assert bench.engine.batches == [1, 1]
 
 
 async def test_the_loop_runs_on_while_the_model_computes(bench: Bench) -> None:

@@ -74,7 +74,23 @@ class Stream(Generic[Request, Response]):
         return response
 
 
-DispatcherStream = Stream[scheduler_pb2.DispatchRequest, scheduler_pb2.DispatchResponse]
+class DispatcherStream(Stream[scheduler_pb2.DispatchRequest, scheduler_pb2.DispatchResponse]):
+    """One dispatcher's stream."""
+
+    async def hear(self) -> scheduler_pb2.DispatchResponse:
+        """See Stream; passes over what was wasted, which comes at any time."""
+        while True:
+            response = await super().hear()
+            if response.leases or response.refusals:
+                return response
+
+    async def wasted(self) -> dict[str, int]:
+        """Wait for a message of what was wasted."""
+        while not (response := await super().hear()).wasted_images:
+            pass
+        return dict(response.wasted_images)
+
+
 ShardStream = Stream[scheduler_pb2.PullRequest, scheduler_pb2.PullResponse]
 
 
@@ -84,7 +100,7 @@ async def dispatcher(address: str, name: str = "d") -> AsyncIterator[DispatcherS
     async with grpc.aio.insecure_channel(address) as channel:
         outgoing = Outgoing[scheduler_pb2.DispatchRequest]()
         call = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch(outgoing)
-        stream: DispatcherStream = Stream(outgoing, call)
+        stream = DispatcherStream(outgoing, call)
         stream.say(scheduler_pb2.DispatchRequest(dispatcher=name))
         try:
             yield stream

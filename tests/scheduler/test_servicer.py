@@ -102,6 +102,33 @@ async def test_a_cancelled_piece_is_not_leased() -> None:
             assert list((await lease_of(d)).piece_ids) == [2]
 
 
+async def test_dispatchers_hear_what_was_leased_for_nothing() -> None:
+    async with (
+        scheduler() as running,
+        dispatcher(running.address, "d") as d,
+        dispatcher(running.address, "e") as e,
+        shard(running.address),
+    ):
+        d.say(enqueue(1, 2, 3))
+        assert list((await lease_of(d)).piece_ids) == [1, 2, 3]
+        d.say(scheduler_pb2.DispatchRequest(cancelled=[1], expired=[2], completed=[3]))
+        told = {"cancelled": 4, "deadline": 4}
+        assert await d.wasted() == told
+        assert await e.wasted() == told
+        async with dispatcher(running.address, "later") as later:
+            assert await later.wasted() == told
+        assert running.book.empty
+
+
+async def test_what_was_not_leased_is_not_wasted() -> None:
+    async with scheduler() as running, dispatcher(running.address) as d:
+        d.say(enqueue(1, 2))
+        await until(lambda: running.book.queued_images == 8)
+        d.say(scheduler_pb2.DispatchRequest(cancelled=[1], expired=[2]))
+        await until(lambda: running.book.empty)
+        assert not running.book.wasted_images
+
+
 async def test_a_lost_lease_is_leased_to_another_shard() -> None:
     async with (
         scheduler() as running,

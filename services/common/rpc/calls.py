@@ -2,7 +2,8 @@
 
 A stream of calls is a bidirectional stream on which many calls are in flight: every request
 has a `call_id`, and every response carries its request's `call_id` and, where the call failed,
-a google.rpc.Status in `error`. It costs less than half of what unary calls cost.
+a google.rpc.Status in `error`. It costs less than half of what unary calls cost. A request that
+only tells something has call_id 0 and no response.
 """
 
 import asyncio
@@ -43,15 +44,20 @@ Response = TypeVar("Response", bound=CallResponse)
 async def serve_calls(
     requests: AsyncIterator[Request],
     context: ServicerContext,
-    handle: Callable[[Request], Awaitable[Response]],
+    handle: Callable[[Request], Awaitable[Response | None]],
     failed: Callable[[], Response],
     draining: asyncio.Event,
 ) -> None:
-    """Write the response of each request as it is ready; `failed` makes one for an error."""
+    """Write the response of each request as it is ready; `failed` makes one for an error.
 
-    async def answer(request: Request) -> Response:
+    `handle` is begun in the order of the requests; it returns None for one that only tells
+    something.
+    """
+
+    async def answer(request: Request) -> Response | None:
         try:
-            response = await handle(request)
+            if (response := await handle(request)) is None:
+                return None
         except Exception as error:
             response = _failure(error, failed)
         response.call_id = request.call_id
@@ -92,11 +98,11 @@ def domain_error(error: Exception) -> FacetError:
 async def answer_stream(
     requests: AsyncIterator[RequestT],
     context: ServicerContext,
-    answer: Callable[[RequestT], Awaitable[ResponseT]],
+    answer: Callable[[RequestT], Awaitable[ResponseT | None]],
     draining: asyncio.Event,
     max_in_hand: int | None = None,
 ) -> None:
-    """Write the answer to each request as it is ready. `answer` must not raise.
+    """Write the answer to each request, if it has one, as it is ready. `answer` must not raise.
 
     With `max_in_hand` requests unanswered, the next one is not read. Once `draining` is set,
     no further request is read, those in hand are answered, and the stream ends; what the peer
@@ -107,7 +113,8 @@ async def answer_stream(
 
     async def answer_one(request: RequestT) -> None:
         try:
-            await context.write(await answer(request))
+            if (response := await answer(request)) is not None:
+                await context.write(response)
         finally:
             if room is not None:
                 room.release()

@@ -92,6 +92,15 @@ class Link(Generic[Request, Response]):
             raise error
         return response
 
+    def tell(self, request: Request) -> None:
+        """Send something that has no response; dropped where the stream is broken.
+
+        It arrives after all calls that were made before it.
+        """
+        if self.up and self._stream is not None:
+            request.call_id = 0
+            self._stream.send(request)
+
     async def run(self) -> None:
         """Keep the stream open until the link is retired and its last call has ended."""
         async with open_channel(self.address) as channel:

@@ -38,6 +38,7 @@ WIDE = (
 async def deaf_client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, Echo, Raw]]:
     """A client that does not read, of a server whose queues are short."""
     monkeypatch.setattr("services.common.http2.wire.WRITE_HIGH", 10_000)
+    monkeypatch.setattr("services.common.http2.wire.WRITE_AT_ONCE", 1_000)
     echo = Echo()
     async with our_server(echo) as (server, address):
         for listening in server._sockets:

@@ -31,6 +31,8 @@ BREAK = b"break"
 """The handler has a fault."""
 NEVER = b"never"
 """Not answered."""
+TELL = b"tell"
+"""Only tells something."""
 
 
 class Echo(preprocessing_pb2_grpc.PreprocessingServiceServicer):
@@ -41,6 +43,8 @@ class Echo(preprocessing_pb2_grpc.PreprocessingServiceServicer):
         self.draining = asyncio.Event()
         self.received = 0
         self.cancelled = 0
+        self.told_after: list[int] = []
+        """How much was received before each of what only told something."""
 
     @property
     def add(self) -> AddToServer:
@@ -57,9 +61,13 @@ class Echo(preprocessing_pb2_grpc.PreprocessingServiceServicer):
 
     async def _answer(
         self, request: preprocessing_pb2.PrepareRequest
-    ) -> preprocessing_pb2.PrepareResponse:
-        self.received += 1
+    ) -> preprocessing_pb2.PrepareResponse | None:
         contents = list(request.images)
+        if TELL in contents:
+            assert request.call_id == 0
+            self.told_after.append(self.received)
+            return None
+        self.received += 1
         try:
             if WAIT in contents:
                 await self.gate.wait()

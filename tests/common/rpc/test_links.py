@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from facet.preprocessing.v1 import preprocessing_pb2
 from services.common.errors import (
     DeadlineExceededError,
     DrainingError,
@@ -22,6 +23,7 @@ from tests.common.rpc.echo import (
     BREAK,
     NEVER,
     REFUSE,
+    TELL,
     WAIT,
     Echo,
     EchoLink,
@@ -86,6 +88,30 @@ async def test_a_caller_that_goes_harms_nobody() -> None:
         echo.gate.set()
         assert await asyncio.gather(*others) == [[WAIT, b"%d" % n] for n in range(10)]
         assert await say(watched.link, b"next") == [b"next"]
+
+
+async def test_what_is_told_comes_after_earlier_calls_and_is_not_answered() -> None:
+    async with echoing() as (echo, _, watched):
+        waiting = [asyncio.create_task(say(watched.link, WAIT)) for _ in range(3)]
+        await until(lambda: watched.link.in_flight == 3)
+        watched.link.tell(preprocessing_pb2.PrepareRequest(images=[TELL]))
+        assert watched.link.in_flight == 3
+        assert await say(watched.link, b"next") == [b"next"]
+        assert echo.told_after == [3]
+        echo.gate.set()
+        assert await asyncio.gather(*waiting) == [[WAIT]] * 3
+
+
+async def test_what_is_told_to_nobody_is_dropped() -> None:
+    async with echoing() as (_, server, watched):
+        await server.die()
+        await watched.is_up(False)
+        watched.link.tell(preprocessing_pb2.PrepareRequest(images=[TELL]))
+        echo = Echo()
+        async with serving(echo.add, port=server.port):
+            await watched.is_up()
+            assert await say(watched.link, b"back") == [b"back"]
+            assert not echo.told_after
 
 
 async def test_a_call_ends_with_its_deadline() -> None:

@@ -50,7 +50,14 @@ class Cluster(_message.Message):
     def __init__(self, instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., registry_reachable: bool = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Instance(_message.Message):
-    __slots__ = ("service", "id", "address", "state", "models", "load", "refused")
+    __slots__ = ("service", "id", "address", "state", "models", "load", "refused", "wasted_images")
+    class WastedImagesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +65,7 @@ class Instance(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    WASTED_IMAGES_FIELD_NUMBER: _ClassVar[int]
     service: str
     id: str
     address: str
@@ -65,7 +73,8 @@ class Instance(_message.Message):
     models: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelVersion]
     load: ShardLoad
     refused: _containers.RepeatedCompositeFieldContainer[RefusedModel]
-    def __init__(self, service: _Optional[str] = ..., id: _Optional[str] = ..., address: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelVersion, _Mapping]]] = ..., load: _Optional[_Union[ShardLoad, _Mapping]] = ..., refused: _Optional[_Iterable[_Union[RefusedModel, _Mapping]]] = ...) -> None: ...
+    wasted_images: _containers.ScalarMap[str, int]
+    def __init__(self, service: _Optional[str] = ..., id: _Optional[str] = ..., address: _Optional[str] = ..., state: _Optional[_Union[InstanceState, str]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelVersion, _Mapping]]] = ..., load: _Optional[_Union[ShardLoad, _Mapping]] = ..., refused: _Optional[_Iterable[_Union[RefusedModel, _Mapping]]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ShardLoad(_message.Message):
     __slots__ = ("outstanding_images", "completed_images", "completed_batches", "device_us", "wasted_images", "wasted_us")

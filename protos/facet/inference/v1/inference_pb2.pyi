@@ -4,6 +4,7 @@ from facet.type.v1 import model_pb2 as _model_pb2
 from facet.type.v1 import tensor_pb2 as _tensor_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -11,8 +12,19 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class UnwantedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNWANTED_REASON_UNSPECIFIED: _ClassVar[UnwantedReason]
+    UNWANTED_REASON_CANCELLED: _ClassVar[UnwantedReason]
+    UNWANTED_REASON_DEADLINE: _ClassVar[UnwantedReason]
+    UNWANTED_REASON_HEDGED: _ClassVar[UnwantedReason]
+UNWANTED_REASON_UNSPECIFIED: UnwantedReason
+UNWANTED_REASON_CANCELLED: UnwantedReason
+UNWANTED_REASON_DEADLINE: UnwantedReason
+UNWANTED_REASON_HEDGED: UnwantedReason
+
 class InferRequest(_message.Message):
-    __slots__ = ("call_id", "timeout_ms", "grant_id", "grant_parts", "model", "pieces", "memory")
+    __slots__ = ("call_id", "timeout_ms", "grant_id", "grant_parts", "model", "pieces", "memory", "unwanted")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     GRANT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +32,7 @@ class InferRequest(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PIECES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    UNWANTED_FIELD_NUMBER: _ClassVar[int]
     call_id: int
     timeout_ms: int
     grant_id: str
@@ -27,19 +40,30 @@ class InferRequest(_message.Message):
     model: _model_pb2.ModelVersion
     pieces: _containers.RepeatedCompositeFieldContainer[Piece]
     memory: _memory_pb2.ArenaHandle
-    def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., memory: _Optional[_Union[_memory_pb2.ArenaHandle, _Mapping]] = ...) -> None: ...
+    unwanted: _containers.RepeatedCompositeFieldContainer[UnwantedPiece]
+    def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., memory: _Optional[_Union[_memory_pb2.ArenaHandle, _Mapping]] = ..., unwanted: _Optional[_Iterable[_Union[UnwantedPiece, _Mapping]]] = ...) -> None: ...
 
 class Piece(_message.Message):
-    __slots__ = ("piece_id", "images", "pixels", "offsets")
+    __slots__ = ("piece_id", "images", "pixels", "offsets", "timeout_ms")
     PIECE_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     PIXELS_FIELD_NUMBER: _ClassVar[int]
     OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     piece_id: int
     images: int
     pixels: _containers.RepeatedScalarFieldContainer[bytes]
     offsets: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ..., offsets: _Optional[_Iterable[int]] = ...) -> None: ...
+    timeout_ms: int
+    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ..., offsets: _Optional[_Iterable[int]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class UnwantedPiece(_message.Message):
+    __slots__ = ("piece_id", "reason")
+    PIECE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    piece_id: int
+    reason: UnwantedReason
+    def __init__(self, piece_id: _Optional[int] = ..., reason: _Optional[_Union[UnwantedReason, str]] = ...) -> None: ...
 
 class InferResponse(_message.Message):
     __slots__ = ("call_id", "error", "outputs", "batch_size", "queue_us", "device_us")

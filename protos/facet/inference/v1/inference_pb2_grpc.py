@@ -57,7 +57,7 @@ class InferenceServiceServicer(object):
         there when the grant expires. A model's run has no side effect, so any request may be repeated.
 
         `error` of a response: NOT_FOUND (MODEL_NOT_FOUND), INVALID_ARGUMENT (WRONG_SHAPE),
-        DEADLINE_EXCEEDED. A piece on which the model fails has an error of its own.
+        DEADLINE_EXCEEDED (nobody's time is left). A piece on which the model fails has an error of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

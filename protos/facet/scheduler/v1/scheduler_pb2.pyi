@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DispatchRequest(_message.Message):
-    __slots__ = ("dispatcher", "enqueue", "completed", "lost", "cancelled", "expected", "abandoned")
+    __slots__ = ("dispatcher", "enqueue", "completed", "lost", "cancelled", "expected", "abandoned", "expired")
     DISPATCHER_FIELD_NUMBER: _ClassVar[int]
     ENQUEUE_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class DispatchRequest(_message.Message):
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FIELD_NUMBER: _ClassVar[int]
     ABANDONED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
     dispatcher: str
     enqueue: _containers.RepeatedCompositeFieldContainer[PieceDescriptor]
     completed: _containers.RepeatedScalarFieldContainer[int]
@@ -23,7 +24,8 @@ class DispatchRequest(_message.Message):
     cancelled: _containers.RepeatedScalarFieldContainer[int]
     expected: _containers.RepeatedCompositeFieldContainer[ExpectedRequest]
     abandoned: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ..., expected: _Optional[_Iterable[_Union[ExpectedRequest, _Mapping]]] = ..., abandoned: _Optional[_Iterable[int]] = ...) -> None: ...
+    expired: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ..., expected: _Optional[_Iterable[_Union[ExpectedRequest, _Mapping]]] = ..., abandoned: _Optional[_Iterable[int]] = ..., expired: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExpectedRequest(_message.Message):
     __slots__ = ("request_id", "model", "images", "timeout_ms", "tenant")
@@ -70,12 +72,21 @@ class LostPiece(_message.Message):
     def __init__(self, piece_id: _Optional[int] = ..., grant_id: _Optional[str] = ..., shard_unreachable: bool = ...) -> None: ...
 
 class DispatchResponse(_message.Message):
-    __slots__ = ("leases", "refusals")
+    __slots__ = ("leases", "refusals", "wasted_images")
+    class WastedImagesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     LEASES_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    WASTED_IMAGES_FIELD_NUMBER: _ClassVar[int]
     leases: _containers.RepeatedCompositeFieldContainer[Lease]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
-    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+    wasted_images: _containers.ScalarMap[str, int]
+    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("request_id", "predicted_ms", "retry_after_ms")
