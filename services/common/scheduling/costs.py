@@ -18,6 +18,9 @@ NOISE: Final = 0.1
 """Relative error expected of a single batch before any was seen."""
 OUTLIER: Final = 2.5
 """Errors beyond so many mean errors lose weight."""
+REBASE: Final = 4.0
+"""A fit that is wrong by so many times, as three batches in a row say, is scaled at once: its own
+steps are sized for errors of its own scale, and would take hundreds of batches."""
 LEAST_SLOWNESS: Final = 0.01
 SMALLEST_S: Final = 1e-6
 """No coefficient is taken for less, so that a division by it stays finite."""
@@ -76,6 +79,9 @@ class CostModel:
     __slots__ = ("_cap", "_deviation", "_p", "_recent", "cost", "fit", "slowness")
 
     def __init__(self, start: Cost = GUESS) -> None:
+        self._begin(start)
+
+    def _begin(self, start: Cost) -> None:
         self.slowness = 1.0
         """Observed / predicted: 1 for a shard that does what its fit says."""
         self.fit = Cost(max(start.a, SMALLEST_S), max(start.c, SMALLEST_S))
@@ -97,6 +103,10 @@ class CostModel:
         # The median of the last three: one outlier does not move it, a second one does.
         self._recent = (*self._recent[-2:], ratio)
         middle = sorted(self._recent)[len(self._recent) // 2]
+        if len(self._recent) == 3 and not 1 / REBASE < middle < REBASE:
+            self._begin(Cost(self.fit.a * middle, self.fit.c * middle))
+            self.observe(ran)
+            return
         step = max(middle, LEAST_SLOWNESS) - self.slowness
         self.slowness += SLOWNESS_GAIN * step if abs(step) < 0.5 * self.slowness else step
         self._update(1 / expected, ran.images / expected, ratio - 1)

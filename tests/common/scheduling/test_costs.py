@@ -95,3 +95,12 @@ def test_with_one_measurement_the_split_is_guessed() -> None:
 
 def test_without_measurements_all_is_guessed() -> None:
     assert prior([]) == GUESS
+
+
+def test_a_start_that_is_far_off_is_left_within_a_few_batches() -> None:
+    true = Cost(0.03, 0.03)
+    for factor in (300.0, 1 / 300):
+        model = CostModel(Cost(true.a / factor, true.c / factor))
+        feed(model, true, 50, noise=0.05, seed=0)
+        for images in (1, 8, 32):
+            assert model.fit.seconds(images) == pytest.approx(true.seconds(images), rel=0.15)
