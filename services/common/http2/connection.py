@@ -99,6 +99,9 @@ class Connection(asyncio.Protocol):
     def settings_received(self) -> None:
         """The peer's settings are known."""
 
+    def ping_answered(self, payload: bytes) -> None:
+        """A ping of this end came back."""
+
     # asyncio.Protocol.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -326,6 +329,8 @@ class Connection(asyncio.Protocol):
     def _ping_frame(self, each: Frame) -> None:
         if not each.flags & Flag.ACK:
             self._answer(frame(Kind.PING, Flag.ACK, 0, bytes(each.payload)))
+        else:
+            self.ping_answered(bytes(each.payload))
 
     def _goaway_frame(self, each: Frame) -> None:
         if len(each.payload) < 8:
