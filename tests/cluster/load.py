@@ -136,8 +136,8 @@ def kept_connections(address: str, *, retries: bool) -> Iterator[Ask]:
 def _channel(address: str, *, retries: bool) -> grpc.Channel:
     policy = {
         "maxAttempts": 5,
-        "initialBackoff": "0.05s",
-        "maxBackoff": "1s",
+        "initialBackoff": "0.5s",
+        "maxBackoff": "2s",
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
@@ -148,5 +148,7 @@ def _channel(address: str, *, retries: bool) -> grpc.Channel:
             # Else the channels of a process share a connection.
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.service_config", json.dumps(config)),
+            # By default all attempts at a call are over before it connects again.
+            ("grpc.initial_reconnect_backoff_ms", 100),
         ],
     )

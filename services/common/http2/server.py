@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from services.common.http2.connection import Connection
@@ -100,7 +100,7 @@ class Server:
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, let those in hand go on for so long, then cancel them."""
         if grace_s > 0:
-            await leave_port(self._shared)
+            await _within(grace_s, leave_port(self._shared))
         self.stopping = True
         for listener in self._listeners:
             listener.close()
@@ -109,9 +109,7 @@ class Server:
         for connection in list(self._connections):
             connection.retire()
         if grace_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await self._finish()
+            await _within(grace_s, self._finish())
         # The handlers go first: they may still say why the call ends.
         calls = list(self._calls)
         for call in calls:
@@ -142,6 +140,12 @@ class Server:
         """A handler runs."""
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """Give up work that takes longer."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(work, seconds)
 
 
 class ServerConnection(Connection):
