@@ -1,6 +1,7 @@
 """The gateway: `python -m gateway`."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from services.common.rpc.fleet import Fleet
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
 
 NAME: Final = "gateway"
+SETTLED_WITHIN_S: Final = 10.0
+"""A gateway joins a shared port after that time, whatever it knows: it may be the only one."""
 
 
 class Gateway(Service):
@@ -59,7 +62,9 @@ class Gateway(Service):
             self._catalog,
             lambda: self._dispatcher.connected,
             lambda: self._dispatcher.wasted_images,
+            settings.gateways,
         )
+        self.shared_port = settings.shared_port
         limits = Limits(settings.max_images, settings.default_deadline_s, settings.max_deadline_s)
         self.servicers = (
             Servicer(
@@ -87,6 +92,16 @@ class Gateway(Service):
         for watcher in self._view.watchers():
             background(watcher)
         background(follow_leader(self._registry, SCHEDULER_ROLE, self._dispatcher.session))
+
+    async def settled(self) -> None:
+        """Wait for the models and the links: without them every request would be refused.
+
+        Not for a scheduler, which can be done without.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_WITHIN_S):
+                while self._view.unable():
+                    await self._view.changed.wait()
 
     async def drain(self) -> None:
         """Answer the requests in hand; streams end after theirs."""

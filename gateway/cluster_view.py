@@ -24,12 +24,15 @@ class ClusterView:
         catalog: Catalog,
         scheduler_connected: Callable[[], bool],
         scheduler_wasted: Callable[[], Mapping[str, int]],
+        gateways: int,
     ) -> None:
+        """`gateways`: how many the cluster is to have."""
         self._registry = registry
         self._fleets = fleets
         self._catalog = catalog
         self._scheduler_connected = scheduler_connected
         self._scheduler_wasted = scheduler_wasted
+        self._gateways = gateways
         self._unlinked: dict[str, View] = {service: View() for service in UNLINKED}
         self._leader: str | None = None
         self._changed = asyncio.Event()
@@ -59,16 +62,24 @@ class ClusterView:
             missing=self._missing(),
         )
 
-    def _missing(self) -> list[str]:
+    def unable(self) -> list[str]:
+        """Say why this gateway can answer nothing; empty: it can."""
         missing = [
             f"no {name} instance can be reached"
             for name, fleet in self._fleets.items()
             if not any(link.up for link in fleet.links.values())
         ]
-        if not self._scheduler_connected():
-            missing.append("no scheduler leads")
         if not self._catalog.served():
             missing.append("no model is served")
+        return missing
+
+    def _missing(self) -> list[str]:
+        missing = self.unable()
+        if not self._scheduler_connected():
+            missing.append("no scheduler leads")
+        there = len(self._unlinked["gateway"].instances)
+        if there < self._gateways:
+            missing.append(f"{there} of {self._gateways} gateways serve")
         return missing
 
     def _instance(self, instance: Instance) -> cluster_pb2.Instance:

@@ -1,6 +1,8 @@
 """Settings of the gateway."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from services.common.settings import ServiceSettings
 
@@ -9,7 +11,11 @@ class GatewaySettings(ServiceSettings):
     """Each is also the environment variable FACET_<NAME>."""
 
     port: int = Field(default=50051, ge=0, le=65535)
-    """Public port; 0: any free one."""
+    """Public port; 0: any free one. Beside a shared port: this gateway's own, by default 0."""
+    shared_port: int = Field(default=0, ge=0, le=65535)
+    """Public port that other gateways of this user on this host listen on as well; 0: none."""
+    gateways: int = Field(default=1, ge=1)
+    """How many gateways the cluster is to have: with fewer it is not complete."""
     max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=-1)
     """Bytes of the largest request; -1: no limit."""
     max_images: int = Field(default=1024, ge=1)
@@ -25,3 +31,10 @@ class GatewaySettings(ServiceSettings):
     """Seconds that a call without a deadline gets."""
     max_deadline_s: float = Field(default=300.0, gt=0)
     """Seconds that any call gets at most."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_port(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The public port of those that share it is no default for the own ones."""
+        shares = given.get("shared_port", 0) not in (0, "0")
+        return {"port": 0, **given} if shares else given

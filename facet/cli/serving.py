@@ -28,6 +28,12 @@ def up(
     shards: Annotated[int, typer.Option(min=1, help="Inference processes.")] = 2,
     preprocessing: Annotated[int, typer.Option(min=1, help="Preprocessing processes.")] = 1,
     aggregation: Annotated[int, typer.Option(min=1, help="Aggregation processes.")] = 1,
+    gateways: Annotated[
+        int,
+        typer.Option(
+            min=1, envvar="FACET_GATEWAYS", help="Gateways; several share the public port."
+        ),
+    ] = 1,
     schedulers: Annotated[int, typer.Option(min=1, help="Schedulers; one leads.")] = 1,
     port: Annotated[int, typer.Option(envvar="FACET_PORT", help="Public port.")] = 50051,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -46,6 +52,7 @@ def up(
             "preprocessing": preprocessing,
             "aggregation": aggregation,
             "scheduler": schedulers,
+            "gateway": gateways,
         },
         settings={name: value for name, value in given.items() if value},
     )

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 from facet.client.connection import connect
@@ -15,6 +16,7 @@ from facet.launcher.supervisor import Death, Supervisor
 from services.common.errors import ConfigurationError
 from services.common.registry import open_registry
 from services.common.settings import CommonSettings
+from services.common.shared_port import hold_port
 
 STOP_FIRST: Final = ("gateway",)
 """The door closes first, and answers what is inside with the help of all others."""
@@ -35,7 +37,9 @@ class LocalCluster:
         return self._supervisor.pids
 
     async def gateway_address(self) -> str:
-        """Return host:port of the gateway, once it has registered."""
+        """Return host:port of the gateway, once it has registered; of several, their shared one."""
+        if self._plan.gateways > 1:
+            return self._plan.public_address
         settings = CommonSettings(home=self._plan.home)
         url = self._plan.settings.get("FACET_REGISTRY", settings.registry_url)
         registry = open_registry(url, consul_token=settings.consul_token_value)
@@ -79,9 +83,11 @@ async def run_cluster(
 ) -> AsyncGenerator[LocalCluster, None]:
     """Start a cluster, and stop all of it at the end.
 
-    Raises ConfigurationError when another cluster runs in the same home.
+    Raises ConfigurationError when another cluster runs in the same home, or when the port that
+    gateways are to share is in use.
     """
-    with _only_one(plan):
+    with _only_one(plan), _public_port(plan) as port:
+        plan = replace(plan, port=port)
         supervisor = Supervisor(
             plan.processes(), plan.home / "logs", on_death, stop_first=STOP_FIRST
         )
@@ -91,6 +97,16 @@ async def run_cluster(
         finally:
             await supervisor.stop()
             await asyncio.gather(running, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _public_port(plan: ClusterPlan) -> Iterator[int]:
+    """Hold the port of gateways that share it: to the kernel, those of two clusters are alike."""
+    if plan.gateways == 1:
+        yield plan.port
+        return
+    with hold_port(plan.host, plan.port) as port:
+        yield port
 
 
 @contextlib.contextmanager

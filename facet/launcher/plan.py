@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from services.common.process import WILDCARDS
+
 # Messages of images are large and short-lived: without these glibc maps and unmaps each.
 MALLOC_ENVIRONMENT: Final = {
     "MALLOC_MMAP_THRESHOLD_": "134217728",
@@ -59,6 +61,27 @@ class ClusterPlan:
             for number in range(1, self.instances.get(service, 1) + 1)
         ]
 
+    @property
+    def gateways(self) -> int:
+        """How many gateways there are; several share the port."""
+        return self.instances.get("gateway", 1)
+
+    @property
+    def public_address(self) -> str:
+        """host:port at which clients of this machine reach the gateways."""
+        host = "127.0.0.1" if self.host in WILDCARDS else self.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def _doors(self) -> dict[str, str]:
+        port = "FACET_SHARED_PORT" if self.gateways > 1 else "FACET_PORT"
+        return {
+            "FACET_HOST": self.host,
+            "FACET_ADVERTISE_HOST": "127.0.0.1" if self.host in WILDCARDS else self.host,
+            "FACET_PORT": "0",
+            port: str(self.port),
+            "FACET_GATEWAYS": str(self.gateways),
+        }
+
     def _process(self, service: str, module: str, number: int) -> ProcessPlan:
         name = f"{service}-{number}"
         environment = {
@@ -69,9 +92,8 @@ class ClusterPlan:
             "FACET_NAME": name,
             "FACET_DIE_WITH_PARENT": "true",
         }
-        for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST"):
+        for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST", "FACET_SHARED_PORT"):
             environment.pop(setting, None)  # meant for one process, and these are many
         if service == "gateway":
-            environment |= {"FACET_PORT": str(self.port), "FACET_HOST": self.host}
-            environment |= {"FACET_ADVERTISE_HOST": "127.0.0.1"}
+            environment |= self._doors()
         return ProcessPlan(name, service, (sys.executable, "-m", module), environment)

@@ -55,9 +55,14 @@ class Service:
 
     servicers: Sequence[Servicer] = ()
     """The gRPC services besides health and reflection."""
+    shared_port: int = 0
+    """A port that other processes listen on as well, besides this one's own; 0: none."""
 
     async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Get ready to serve. `background` runs what must run as long as the process does."""
+
+    async def settled(self) -> None:
+        """Return when clients of the shared port are served as well here as by the others."""
 
     async def drain(self) -> None:
         """Finish or hand back the work in hand. Streams must end; new work is refused."""
@@ -166,13 +171,7 @@ class _Process:
 
     def _listen(self, server: Server) -> Instance:
         settings = self._settings
-        try:
-            port = server.listen(settings.host, settings.port)
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port}; is the port in use? "
-                f"({error.strerror})"
-            ) from None
+        port = self._listen_on(server, settings.port)
         advertised = settings.advertise_host or settings.host
         if advertised in WILDCARDS:
             raise ConfigurationError(
@@ -186,6 +185,27 @@ class _Process:
             port,
             {MEMORY_KEY: host_key()},
         )
+
+    def _listen_on(self, server: Server, port: int, *, shared: bool = False) -> int:
+        host = self._settings.host
+        try:
+            return server.listen(host, port, reuse_port=shared)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {host}:{port}; is the port in use? ({error.strerror})"
+            ) from None
+
+    async def _join(self, server: Server, service: Service) -> None:
+        """Serve at the shared port, too.
+
+        Which of the processes there a client reaches is chance, so each registers a port of its
+        own: a health check, or a link, is about one process.
+        """
+        await service.settled()
+        if not self._stop.is_set():
+            self._listen_on(server, service.shared_port, shared=True)
+            await server.start()
+            log.info("listening on the shared port", port=service.shared_port)
 
     async def _serve(
         self, server: Server, service: Service, instance: Instance, registry: Registry
@@ -209,6 +229,8 @@ class _Process:
                 health.set_serving(True)
                 with _settings_to_blame():
                     registration = await registry.register(instance)
+                if service.shared_port:
+                    self._spawn(self._join(server, service))
                 log.info("serving", service=self._name, id=instance.id, address=instance.address)
                 await self._stop.wait()
                 log.info("draining", service=self._name, id=instance.id)

@@ -102,6 +102,9 @@ class Connection(Wire):
         """Tell whether this end opened the stream."""
         return False
 
+    def ping_answered(self, payload: bytes) -> None:
+        """A ping of this end came back."""
+
     def idle(self, stream_id: int) -> bool:
         """Tell whether no such stream was opened yet."""
         raise NotImplementedError
@@ -280,6 +283,8 @@ class Connection(Wire):
     def _ping_frame(self, each: Frame) -> None:
         if not each.flags & Flag.ACK:
             self.answer(frame(Kind.PING, Flag.ACK, 0, bytes(each.payload)))
+        else:
+            self.ping_answered(bytes(each.payload))
 
     def _goaway_frame(self, each: Frame) -> None:
         self.going_away = True

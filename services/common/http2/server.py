@@ -2,26 +2,32 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from services.common.http2.connection import Connection
 from services.common.http2.frames import (
+    MAX_WINDOW,
     PREFACE,
     ErrorCode,
+    Kind,
     ProtocolError,
     Setting,
+    frame,
     goaway_frame,
 )
 from services.common.http2.headers import Header
 from services.common.http2.rules import request_fault
 from services.common.http2.server_call import ServerCall
+from services.common.shared_port import leave_port
 
 MAX_STREAMS: Final = 1_024
 """Calls of one connection at a time, those included that were reset and still clean up."""
 PREFACE_WITHIN_S: Final = 10.0
 """A client that has not said that it speaks HTTP/2 by then is let go."""
+TOLD_WITHIN_S: Final = 1.0
+"""A client that has not confirmed by then that it heard that the server stops is not waited for."""
 BACKLOG: Final = 1_024
 PING_AFTER_S: Final = 30.0
 """A client of which nothing came for so long is tried by a ping: it may have lost its network,"""
@@ -31,6 +37,9 @@ CANCELLED_WITHIN_S: Final = 5.0
 """A handler that does not end when it is cancelled is not waited for any longer."""
 GONE_WITHIN_S: Final = 1.0
 """A client that has not read the last bytes by then, when the server stops, does not get them."""
+
+_STOPPING: Final = b"stopping"
+"""Eight bytes, by which the ping after the news is known when it comes back."""
 
 
 class Server:
@@ -46,6 +55,8 @@ class Server:
         """Path → grpc.RpcMethodHandler."""
         self.stopping = False
         self._sockets: list[socket.socket] = []
+        self._shared: list[socket.socket] = []
+        """Those of the sockets whose port other processes listen on as well."""
         self._listeners: list[asyncio.Server] = []
         self._connections: set[ServerConnection] = set()
         self._all_gone = asyncio.Event()
@@ -82,13 +93,15 @@ class Server:
                 dualstack_ipv6=family == socket.AF_INET6 and len(found) == 1 and address[0] == "::",
             )
             self._sockets.append(listening)
+            if reuse_port:
+                self._shared.append(listening)
             port = listening.getsockname()[1]
         return port
 
     async def start(self) -> None:
-        """Accept connections."""
+        """Accept connections at all sockets that were added since it was last called."""
         loop = asyncio.get_running_loop()
-        for listening in self._sockets:
+        for listening in self._sockets[len(self._listeners) :]:
             listener = await loop.create_server(
                 lambda: ServerConnection(self), sock=listening, backlog=BACKLOG
             )
@@ -96,6 +109,8 @@ class Server:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, let those in hand go on for so long, then cancel them."""
+        if grace_s > 0:
+            await _within(grace_s, leave_port(self._shared))
         self.stopping = True
         for listener in self._listeners:
             listener.close()
@@ -103,8 +118,8 @@ class Server:
             listening.close()
         for connection in list(self._connections):
             connection.retire()
-        if grace_s > 0 and self._calls:
-            await asyncio.wait(self._calls, timeout=grace_s)
+        if grace_s > 0:
+            await _within(grace_s, self._finish())
         # The handlers go first: they may still say why the call ends.
         for call in list(self._calls):
             call.cancel()
@@ -124,6 +139,14 @@ class Server:
                 async with asyncio.timeout(GONE_WITHIN_S):
                     await self._all_gone.wait()
 
+    async def _finish(self) -> None:
+        """Return when every client knows that the server stops, and no call is in hand."""
+        while True:
+            told = [each.told for each in self._connections if not each.told.done()]
+            if not (told or self._calls):
+                return
+            await asyncio.wait([*told, *self._calls])
+
     # For connections and calls.
 
     def connected(self, connection: "ServerConnection") -> None:
@@ -142,6 +165,12 @@ class Server:
         task.add_done_callback(self._calls.discard)
 
 
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """Give up work that takes longer."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(work, seconds)
+
+
 class ServerConnection(Connection):
     """One client."""
 
@@ -158,6 +187,8 @@ class ServerConnection(Connection):
         self._sound: list[Header] | None = None
         """Headers that were found to be well-formed."""
         self._retiring = False
+        self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the client sends no more calls."""
         self._running = 0
         self._patience: asyncio.TimerHandle | None = None
 
@@ -196,6 +227,8 @@ class ServerConnection(Connection):
     def end(self, reason: str) -> None:
         """See Wire.end."""
         super().end(reason)
+        if not self.told.done():
+            self.told.set_result(None)
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
@@ -255,10 +288,21 @@ class ServerConnection(Connection):
         self._running -= 1
 
     def retire(self) -> None:
-        """Take no more calls; the connection closes when the last one has ended."""
-        self._retiring = True
-        self.write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR))
-        self.stream_forgotten()
+        """Let the client send no more calls; the connection closes when the last one has ended.
+
+        RFC 9113, 6.8: what it has sent before it heard of it is still taken. That all of that is
+        here is known when a ping that follows the news comes back.
+        """
+        self.write(goaway_frame(MAX_WINDOW, ErrorCode.NO_ERROR) + frame(Kind.PING, 0, 0, _STOPPING))
+        asyncio.get_running_loop().call_later(TOLD_WITHIN_S, self.ping_answered, _STOPPING)
+
+    def ping_answered(self, payload: bytes) -> None:
+        """See Connection.ping_answered."""
+        if payload == _STOPPING and not self.told.done():
+            self.told.set_result(None)
+            self._retiring = True
+            self.write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR))
+            self.stream_forgotten()
 
     def stream_forgotten(self) -> None:
         """See Connection.stream_forgotten."""

@@ -6,7 +6,16 @@ import grpc
 import pytest
 
 from services.common.http2.channel import Channel
-from services.common.http2.frames import ErrorCode, Kind, Setting, settings_frame, word_frame
+from services.common.http2.frames import (
+    MAX_WINDOW,
+    ErrorCode,
+    Flag,
+    Kind,
+    Setting,
+    frame,
+    settings_frame,
+    word_frame,
+)
 from tests.common.http2.ends import Echo, Methods, our_server
 from tests.common.http2.raw import GREETING, opening, raw_client, request, whole_call
 from tests.common.http2.test_calls import drain, failure
@@ -106,6 +115,10 @@ async def test_a_stopping_server_refuses_new_calls() -> None:
         raw.send(GREETING, whole_call(1, "Wait"))
         await until(lambda: echo.running == 1)
         stopping = asyncio.create_task(server.stop(PATIENCE_S))
+        news = await raw.find(Kind.GOAWAY, 0)
+        assert int.from_bytes(news.payload[:4], "big") == MAX_WINDOW  # what is under way is taken
+        ping = await raw.find(Kind.PING, 0)
+        raw.send(frame(Kind.PING, Flag.ACK, 0, bytes(ping.payload)))
         goaway = await raw.find(Kind.GOAWAY, 0)
         assert int.from_bytes(goaway.payload[:4], "big") == 1
         raw.send(opening(3, request("Talk")))
