@@ -31,6 +31,8 @@ from services.common.rpc.fleet import Fleet
 
 log = structlog.get_logger(__name__)
 
+PRESSED_S: Final = 1.0
+"""For so long after a refusal more are to be expected."""
 MAX_ATTEMPTS: Final = 8
 """A piece that so many shards died of, or refused, is given up."""
 
@@ -63,6 +65,8 @@ class Dispatcher:
         self._queued_images = 0
         self._ids = itertools.count(1)
         self._pieces: dict[int, Piece] = {}
+        self._pressed_until = 0.0
+        """Until then requests wait to be admitted before anything is done for them."""
         self._expected: WeakValueDictionary[int, Expectation] = WeakValueDictionary()
         self._news: News | None = None
         self._untold = News(lambda _: None, name)
@@ -74,10 +78,15 @@ class Dispatcher:
         self, images: int, model: model_pb2.ModelDescriptor, deadline: Deadline
     ) -> Expectation:
         """Tell the scheduler of a request while its pictures are prepared; to be entered."""
-        expected = Expectation(next(self._ids), self._news)
-        if self._news is not None:
-            self._news.expect(expected.request_id, model.model, images, deadline)
-            self._expected[expected.request_id] = expected
+        request_id, news = next(self._ids), self._news
+        if news is None:
+            return Expectation(request_id, None)
+        loop = asyncio.get_running_loop()
+        # To decode what is refused a moment later would take the time of those that are not.
+        confirm = loop.time() < self._pressed_until
+        news.expect(request_id, model.model, images, deadline, confirm=confirm)
+        expected = Expectation(request_id, news, loop.create_future() if confirm else None)
+        self._expected[request_id] = expected
         return expected
 
     async def infer(
@@ -135,6 +144,9 @@ class Dispatcher:
             async for response in stream:
                 for refusal in response.refusals:
                     self._refused(refusal)
+                for request_id in response.admitted:
+                    if (expected := self._expected.get(request_id)) is not None:
+                        expected.admit()
                 for lease in response.leases:
                     self._start(lease, news)
                 if response.wasted_images:
@@ -144,6 +156,8 @@ class Dispatcher:
             self._set_connected(False)
             self._news = None  # whoever leads next is told of every piece that waits then
             stream.cancel()
+            for expected in self._expected.values():
+                expected.admit()
             self._place_waiting()
 
     def shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
@@ -168,6 +182,7 @@ class Dispatcher:
             f"too close to the deadline or beyond it",
             retry_after_s=refusal.retry_after_ms / 1000,
         )
+        self._pressed_until = asyncio.get_running_loop().time() + PRESSED_S
         if (expected := self._expected.get(refusal.request_id)) is not None:
             expected.refuse(error)
         refused = [

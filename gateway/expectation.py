@@ -16,10 +16,16 @@ class Expectation:
     as OverloadedError; after it, whoever takes the pieces on hears of it.
     """
 
-    def __init__(self, request_id: int, news: News | None) -> None:
-        """`news` told the scheduler of the request; None where there is no scheduler to tell."""
+    def __init__(
+        self, request_id: int, news: News | None, admitted: "asyncio.Future[None] | None" = None
+    ) -> None:
+        """`news` told the scheduler of the request; None where there is no scheduler to tell.
+
+        `admitted` is done when it is not to be refused any more; None: nobody waits for that.
+        """
         self.request_id = request_id
         self.news = news
+        self._admitted = admitted
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._refusal: OverloadedError | None = None
@@ -42,6 +48,16 @@ class Expectation:
                 raise self._refusal from None
         elif kind is not None:
             self.abandon()
+
+    async def admission(self) -> None:
+        """Return when to prepare the pictures: at once, unless some were refused of late."""
+        if self._admitted is not None:
+            await self._admitted
+
+    def admit(self) -> None:
+        """The request is not to be refused any more, or nobody is there to tell."""
+        if self._admitted is not None and not self._admitted.done():
+            self._admitted.set_result(None)
 
     def refuse(self, refusal: OverloadedError) -> None:
         """Raise the refusal where the pictures are waited for."""

@@ -91,11 +91,21 @@ class News:
             piece.announced = True
 
     def expect(
-        self, request_id: int, model: model_pb2.ModelVersion, images: int, deadline: Deadline
+        self,
+        request_id: int,
+        model: model_pb2.ModelVersion,
+        images: int,
+        deadline: Deadline,
+        *,
+        confirm: bool,
     ) -> None:
-        """The pictures of a request are being prepared."""
+        """The pictures of a request are being prepared, or will be when it is admitted."""
         self._next.expected.add(
-            request_id=request_id, model=model, images=images, timeout_ms=deadline.remaining_ms
+            request_id=request_id,
+            model=model,
+            images=images,
+            timeout_ms=deadline.remaining_ms,
+            confirm=confirm,
         )
 
     def abandoned(self, request_id: int) -> None:

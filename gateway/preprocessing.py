@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 CALLS_PER_INSTANCE: Final = 2
 """One is decoded while the next one travels."""
-MAX_CALL_BYTES: Final = 4 * 1024 * 1024
+MAX_CALL_BYTES: Final = 512 * 1024
 ANSWER_GRACE_S: Final = 5.0
 """How long after the deadline an answer about shared memory may come."""
 SOLO_DEATHS: Final = 2

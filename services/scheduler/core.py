@@ -121,7 +121,9 @@ class Scheduler:
         for other in self._queues.keys() | self._expected.models:
             if other != model:
                 more += int(self._fleet.overlap(model, other) * self._waiting(other))
-        predicted_s = max(lane.filled_at(more, now) - now, prepared_s)
+        filled_s = lane.filled_at(more, now) - now
+        # What is prepared last has at least its own run before it.
+        predicted_s = max(filled_s, prepared_s + lane.run_s(images)) if prepared_s else filled_s
         if predicted_s > FAR_S / 2:  # all shards hang; the request waits, as it does for none
             return None
         return admission.refusal(predicted_s, deadline - now)

@@ -119,6 +119,9 @@ class Desk:
         for expected in expected_in(key, request, now):
             if (refusal := self._core.expect(expected, now)) is not None:
                 self._refuse(expected.key, refusal)
+            elif expected.confirm:
+                admitted = scheduler_pb2.DispatchResponse(admitted=[expected.key.request_id])
+                self._dispatchers[key].put(admitted)
         for abandoned in request.abandoned:
             self._core.expected_no_more(RequestKey(key, abandoned), now)
         for descriptor in request.enqueue:

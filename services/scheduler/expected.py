@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import CostModel, Ran
+
+DOUBT: Final = 2.0
+"""A way is taken to be longer than predicted by so many mean errors: half of those that are
+admitted up to the last moment are later than the prediction."""
 
 
 class RequestKey(NamedTuple):
@@ -26,6 +30,8 @@ class Expected:
     deadline: float
     """Seconds on the scheduler's clock."""
     tenant: str = ""
+    confirm: bool = False
+    """Its dispatcher waits to hear that it was admitted."""
 
 
 class _Way:
@@ -85,9 +91,12 @@ class Expectations:
             self.discard(key, now)
 
     def prepared_in(self, model: ModelKey, images: int) -> float:
-        """Return the predicted seconds until so many more images are prepared."""
+        """Return the seconds within which so many more images are likely to be prepared."""
         way = self._ways.get(model)
-        return way.costs.cost.seconds(way.images.total() + images) if way else 0.0
+        if way is None:
+            return 0.0
+        predicted_s = way.costs.cost.seconds(way.images.total() + images)
+        return predicted_s * (1 + DOUBT * way.costs.deviation)
 
     @property
     def models(self) -> AbstractSet[ModelKey]:

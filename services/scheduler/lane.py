@@ -131,6 +131,13 @@ class Lane:
         self._refresh(now)
         return self._level_at(images)
 
+    def run_s(self, images: int) -> float:
+        """Return the seconds that one batch of so many images, at most a full one, takes at least.
+
+        `filled_at` was asked before.
+        """
+        return float((self._a + self._c * np.minimum(images, self._limit)).min())
+
     def terms(self, member: Member) -> tuple[float, float]:
         """Return when the member could begin to run images, and seconds an image."""
         return self._start.item(member.position), self._c.item(member.position)

@@ -42,6 +42,7 @@ def expected_in(
             images=request.images,
             deadline=now + request.timeout_ms / 1000,
             tenant=request.tenant,
+            confirm=request.confirm,
         )
 
 

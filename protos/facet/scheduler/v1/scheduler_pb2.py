@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from facet.type.v1 import model_pb2 as facet_dot_type_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"facet/scheduler/v1/scheduler.proto\x12\x12\x66\x61\x63\x65t.scheduler.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\"\x89\x02\n\x0f\x44ispatchRequest\x12\x12\n\ndispatcher\x18\x01 \x01(\t\x12\x34\n\x07\x65nqueue\x18\x02 \x03(\x0b\x32#.facet.scheduler.v1.PieceDescriptor\x12\x11\n\tcompleted\x18\x03 \x03(\x04\x12+\n\x04lost\x18\x04 \x03(\x0b\x32\x1d.facet.scheduler.v1.LostPiece\x12\x11\n\tcancelled\x18\x05 \x03(\x04\x12\x35\n\x08\x65xpected\x18\x06 \x03(\x0b\x32#.facet.scheduler.v1.ExpectedRequest\x12\x11\n\tabandoned\x18\x07 \x03(\x04\x12\x0f\n\x07\x65xpired\x18\x08 \x03(\x04\"\x85\x01\n\x0f\x45xpectedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x0e\n\x06tenant\x18\x05 \x01(\t\"\xba\x01\n\x0fPieceDescriptor\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x04\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x10\n\x08\x61\x64mitted\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\"J\n\tLostPiece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x10\n\x08grant_id\x18\x02 \x01(\t\x12\x19\n\x11shard_unreachable\x18\x03 \x01(\x08\"\xf0\x01\n\x10\x44ispatchResponse\x12)\n\x06leases\x18\x01 \x03(\x0b\x32\x19.facet.scheduler.v1.Lease\x12-\n\x08refusals\x18\x02 \x03(\x0b\x32\x1b.facet.scheduler.v1.Refusal\x12M\n\rwasted_images\x18\x03 \x03(\x0b\x32\x36.facet.scheduler.v1.DispatchResponse.WastedImagesEntry\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"K\n\x07Refusal\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x14\n\x0cpredicted_ms\x18\x02 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\"-\n\tCandidate\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x11\n\tfinish_us\x18\x02 \x01(\x04\"\xba\x01\n\x05Lease\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x13\n\x0bgrant_parts\x18\x02 \x01(\r\x12\r\n\x05shard\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x11\n\tpiece_ids\x18\x05 \x03(\x04\x12*\n\x05model\x18\x06 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12+\n\x04\x62\x65st\x18\x07 \x03(\x0b\x32\x1d.facet.scheduler.v1.Candidate\"\x9e\x02\n\x0bPullRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.facet.scheduler.v1.ShardHello\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x17\n\x0fmodels_included\x18\x03 \x01(\x08\x12\x0c\n\x04pull\x18\x04 \x01(\x08\x12\x10\n\x08\x66inished\x18\x05 \x03(\t\x12)\n\x03ran\x18\x07 \x03(\x0b\x32\x1c.facet.scheduler.v1.RanBatch\x12\x14\n\x0cremaining_us\x18\x08 \x01(\x04\x12\x16\n\tflight_us\x18\t \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x42\x0c\n\n_flight_us\"-\n\x08RanBatch\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\x11\n\tdevice_us\x18\x02 \x01(\x04\",\n\nShardHello\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"8\n\x0cPullResponse\x12(\n\x05grant\x18\x01 \x01(\x0b\x32\x19.facet.scheduler.v1.Grant\"\x8b\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\r\n\x05parts\x18\x03 \x01(\r\x12\x0e\n\x06images\x18\x04 \x01(\r\x12\x12\n\nexpires_ms\x18\x05 \x01(\r\x12\x11\n\tparked_us\x18\x06 \x01(\x04\x32\xbc\x01\n\x10SchedulerService\x12Y\n\x08\x44ispatch\x12#.facet.scheduler.v1.DispatchRequest\x1a$.facet.scheduler.v1.DispatchResponse(\x01\x30\x01\x12M\n\x04Pull\x12\x1f.facet.scheduler.v1.PullRequest\x1a .facet.scheduler.v1.PullResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"facet/scheduler/v1/scheduler.proto\x12\x12\x66\x61\x63\x65t.scheduler.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\"\x89\x02\n\x0f\x44ispatchRequest\x12\x12\n\ndispatcher\x18\x01 \x01(\t\x12\x34\n\x07\x65nqueue\x18\x02 \x03(\x0b\x32#.facet.scheduler.v1.PieceDescriptor\x12\x11\n\tcompleted\x18\x03 \x03(\x04\x12+\n\x04lost\x18\x04 \x03(\x0b\x32\x1d.facet.scheduler.v1.LostPiece\x12\x11\n\tcancelled\x18\x05 \x03(\x04\x12\x35\n\x08\x65xpected\x18\x06 \x03(\x0b\x32#.facet.scheduler.v1.ExpectedRequest\x12\x11\n\tabandoned\x18\x07 \x03(\x04\x12\x0f\n\x07\x65xpired\x18\x08 \x03(\x04\"\x96\x01\n\x0f\x45xpectedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x0f\n\x07\x63onfirm\x18\x06 \x01(\x08\"\xba\x01\n\x0fPieceDescriptor\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x04\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x10\n\x08\x61\x64mitted\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\"J\n\tLostPiece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x10\n\x08grant_id\x18\x02 \x01(\t\x12\x19\n\x11shard_unreachable\x18\x03 \x01(\x08\"\x82\x02\n\x10\x44ispatchResponse\x12)\n\x06leases\x18\x01 \x03(\x0b\x32\x19.facet.scheduler.v1.Lease\x12-\n\x08refusals\x18\x02 \x03(\x0b\x32\x1b.facet.scheduler.v1.Refusal\x12\x10\n\x08\x61\x64mitted\x18\x04 \x03(\x04\x12M\n\rwasted_images\x18\x03 \x03(\x0b\x32\x36.facet.scheduler.v1.DispatchResponse.WastedImagesEntry\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"K\n\x07Refusal\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x14\n\x0cpredicted_ms\x18\x02 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\"-\n\tCandidate\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x11\n\tfinish_us\x18\x02 \x01(\x04\"\xba\x01\n\x05Lease\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x13\n\x0bgrant_parts\x18\x02 \x01(\r\x12\r\n\x05shard\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x11\n\tpiece_ids\x18\x05 \x03(\x04\x12*\n\x05model\x18\x06 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12+\n\x04\x62\x65st\x18\x07 \x03(\x0b\x32\x1d.facet.scheduler.v1.Candidate\"\x9e\x02\n\x0bPullRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.facet.scheduler.v1.ShardHello\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x17\n\x0fmodels_included\x18\x03 \x01(\x08\x12\x0c\n\x04pull\x18\x04 \x01(\x08\x12\x10\n\x08\x66inished\x18\x05 \x03(\t\x12)\n\x03ran\x18\x07 \x03(\x0b\x32\x1c.facet.scheduler.v1.RanBatch\x12\x14\n\x0cremaining_us\x18\x08 \x01(\x04\x12\x16\n\tflight_us\x18\t \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x42\x0c\n\n_flight_us\"-\n\x08RanBatch\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\x11\n\tdevice_us\x18\x02 \x01(\x04\",\n\nShardHello\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"8\n\x0cPullResponse\x12(\n\x05grant\x18\x01 \x01(\x0b\x32\x19.facet.scheduler.v1.Grant\"\x8b\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\r\n\x05parts\x18\x03 \x01(\r\x12\x0e\n\x06images\x18\x04 \x01(\r\x12\x12\n\nexpires_ms\x18\x05 \x01(\r\x12\x11\n\tparked_us\x18\x06 \x01(\x04\x32\xbc\x01\n\x10SchedulerService\x12Y\n\x08\x44ispatch\x12#.facet.scheduler.v1.DispatchRequest\x1a$.facet.scheduler.v1.DispatchResponse(\x01\x30\x01\x12M\n\x04Pull\x12\x1f.facet.scheduler.v1.PullRequest\x1a .facet.scheduler.v1.PullResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,31 +37,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISPATCHREQUEST']._serialized_start=86
   _globals['_DISPATCHREQUEST']._serialized_end=351
   _globals['_EXPECTEDREQUEST']._serialized_start=354
-  _globals['_EXPECTEDREQUEST']._serialized_end=487
-  _globals['_PIECEDESCRIPTOR']._serialized_start=490
-  _globals['_PIECEDESCRIPTOR']._serialized_end=676
-  _globals['_LOSTPIECE']._serialized_start=678
-  _globals['_LOSTPIECE']._serialized_end=752
-  _globals['_DISPATCHRESPONSE']._serialized_start=755
-  _globals['_DISPATCHRESPONSE']._serialized_end=995
-  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_start=944
-  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_end=995
-  _globals['_REFUSAL']._serialized_start=997
-  _globals['_REFUSAL']._serialized_end=1072
-  _globals['_CANDIDATE']._serialized_start=1074
-  _globals['_CANDIDATE']._serialized_end=1119
-  _globals['_LEASE']._serialized_start=1122
-  _globals['_LEASE']._serialized_end=1308
-  _globals['_PULLREQUEST']._serialized_start=1311
-  _globals['_PULLREQUEST']._serialized_end=1597
-  _globals['_RANBATCH']._serialized_start=1599
-  _globals['_RANBATCH']._serialized_end=1644
-  _globals['_SHARDHELLO']._serialized_start=1646
-  _globals['_SHARDHELLO']._serialized_end=1690
-  _globals['_PULLRESPONSE']._serialized_start=1692
-  _globals['_PULLRESPONSE']._serialized_end=1748
-  _globals['_GRANT']._serialized_start=1751
-  _globals['_GRANT']._serialized_end=1890
-  _globals['_SCHEDULERSERVICE']._serialized_start=1893
-  _globals['_SCHEDULERSERVICE']._serialized_end=2081
+  _globals['_EXPECTEDREQUEST']._serialized_end=504
+  _globals['_PIECEDESCRIPTOR']._serialized_start=507
+  _globals['_PIECEDESCRIPTOR']._serialized_end=693
+  _globals['_LOSTPIECE']._serialized_start=695
+  _globals['_LOSTPIECE']._serialized_end=769
+  _globals['_DISPATCHRESPONSE']._serialized_start=772
+  _globals['_DISPATCHRESPONSE']._serialized_end=1030
+  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_start=979
+  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_end=1030
+  _globals['_REFUSAL']._serialized_start=1032
+  _globals['_REFUSAL']._serialized_end=1107
+  _globals['_CANDIDATE']._serialized_start=1109
+  _globals['_CANDIDATE']._serialized_end=1154
+  _globals['_LEASE']._serialized_start=1157
+  _globals['_LEASE']._serialized_end=1343
+  _globals['_PULLREQUEST']._serialized_start=1346
+  _globals['_PULLREQUEST']._serialized_end=1632
+  _globals['_RANBATCH']._serialized_start=1634
+  _globals['_RANBATCH']._serialized_end=1679
+  _globals['_SHARDHELLO']._serialized_start=1681
+  _globals['_SHARDHELLO']._serialized_end=1725
+  _globals['_PULLRESPONSE']._serialized_start=1727
+  _globals['_PULLRESPONSE']._serialized_end=1783
+  _globals['_GRANT']._serialized_start=1786
+  _globals['_GRANT']._serialized_end=1925
+  _globals['_SCHEDULERSERVICE']._serialized_start=1928
+  _globals['_SCHEDULERSERVICE']._serialized_end=2116
 # @@protoc_insertion_point(module_scope)

@@ -28,18 +28,20 @@ class DispatchRequest(_message.Message):
     def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ..., expected: _Optional[_Iterable[_Union[ExpectedRequest, _Mapping]]] = ..., abandoned: _Optional[_Iterable[int]] = ..., expired: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExpectedRequest(_message.Message):
-    __slots__ = ("request_id", "model", "images", "timeout_ms", "tenant")
+    __slots__ = ("request_id", "model", "images", "timeout_ms", "tenant", "confirm")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: _model_pb2.ModelVersion
     images: int
     timeout_ms: int
     tenant: str
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
+    confirm: bool
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., tenant: _Optional[str] = ..., confirm: bool = ...) -> None: ...
 
 class PieceDescriptor(_message.Message):
     __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted", "explain")
@@ -72,7 +74,7 @@ class LostPiece(_message.Message):
     def __init__(self, piece_id: _Optional[int] = ..., grant_id: _Optional[str] = ..., shard_unreachable: bool = ...) -> None: ...
 
 class DispatchResponse(_message.Message):
-    __slots__ = ("leases", "refusals", "wasted_images")
+    __slots__ = ("leases", "refusals", "admitted", "wasted_images")
     class WastedImagesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,11 +84,13 @@ class DispatchResponse(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     LEASES_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    ADMITTED_FIELD_NUMBER: _ClassVar[int]
     WASTED_IMAGES_FIELD_NUMBER: _ClassVar[int]
     leases: _containers.RepeatedCompositeFieldContainer[Lease]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    admitted: _containers.RepeatedScalarFieldContainer[int]
     wasted_images: _containers.ScalarMap[str, int]
-    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., admitted: _Optional[_Iterable[int]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("request_id", "predicted_ms", "retry_after_ms")
