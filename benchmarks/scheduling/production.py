@@ -112,22 +112,20 @@ class Production:
 
     def _announced(self, request: Request) -> None:
         now = self._loop.now
-        core = self.scheduler
-        if core.admit(MODEL, request.images, request.deadline, request.tenant, now) is not None:
-            self._tracker.refused(request)
-            return
         pieces = []
         for images in split(request.images, PIECE_IMAGES):
             key = PieceKey("dispatcher", next(self._piece_ids))
-            self._open[key] = _Open(request, images)
             pieces.append(Piece(key, MODEL, images, request.deadline, request.tenant))
-        core.enqueue(pieces)
+        if self.scheduler.request(pieces, now) is not None:
+            self._tracker.refused(request)
+            return
+        self._open.update({piece.key: _Open(request, piece.images) for piece in pieces})
         self._loop.at(request.deadline, self._gave_up, [piece.key for piece in pieces])
         self._assign()
 
     def _ended(self, keys: Sequence[PieceKey]) -> None:
         for key in keys:
-            self.scheduler.piece_ended(key)
+            self.scheduler.piece_ended(key, self._loop.now)
         self._assign()
 
     def _cancelled(self, keys: Sequence[PieceKey]) -> None:

@@ -89,7 +89,7 @@ class _Drive:
         )
         core.shard_pulled(grant.shard, now, 0.0, 0.001)
         for key in grant.pieces:
-            core.piece_ended(key)
+            core.piece_ended(key, now)
         if now >= self._expire_at:
             self._expire_at = now + 0.1
             core.expire(now)
@@ -99,13 +99,11 @@ class _Drive:
         count = self._rng.randint(1, self._most_pieces)
         images = count * self._piece_images
         self._offered += images
-        self._core.admit(MODEL, images, now + 1.0, "", now)
-        self._core.enqueue(
-            [
-                Piece(PieceKey("d", next(self._ids)), MODEL, self._piece_images, now + 1.0)
-                for _ in range(count)
-            ]
-        )
+        pieces = [
+            Piece(PieceKey("d", next(self._ids)), MODEL, self._piece_images, now + 1.0)
+            for _ in range(count)
+        ]
+        self._core.request(pieces, now)
 
     def _assign(self, now: float) -> None:
         grants = self._core.assign(now)

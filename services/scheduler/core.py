@@ -16,12 +16,13 @@ Who gets what, and why, is in granting.py; this module keeps the books:
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission, hedging
-from services.scheduler.descriptors import Grant, Piece, PieceKey, Refusal, Serving
+from services.scheduler.calibration import Calibration
+from services.scheduler.descriptors import Grant, Piece, PieceKey, Promise, Refusal, Serving
 from services.scheduler.expected import Expectations, Expected, RequestKey
 from services.scheduler.fairness import FairQueue
 from services.scheduler.fleet import FAR_S, Fleet
@@ -41,6 +42,7 @@ class Scheduler:
         self._fleet = Fleet()
         self._queues: dict[ModelKey, FairQueue] = {}
         self._expected = Expectations()
+        self._calibration = Calibration()
         self._leases = Leases()
         budget = hedging.HedgeBudget(hedge_share)
         self._granting = Granting(epoch, self._fleet, self._queues, self._leases, budget)
@@ -94,39 +96,18 @@ class Scheduler:
 
     # What dispatchers say.
 
-    def admit(
-        self,
-        model: ModelKey,
-        images: int,
-        deadline: float,
-        tenant: str,
-        now: float,
-        prepared_s: float = 0.0,
-    ) -> Refusal | None:
-        """Return why a request of so many images is refused, or None to enqueue its pieces.
+    def request(self, pieces: Sequence[Piece], now: float) -> Refusal | None:
+        """Take in the pieces of a new request, or return why it is refused.
 
-        Asked once a request, before `enqueue`; a piece that is announced again (after a lost
-        stream) is not asked for again. A model that no shard serves at the moment is taken in:
-        its shards may be restarting. `prepared_s`: in how many seconds they can be queued.
+        The message carries for each request: model, tenant, what is left of the caller's time,
+        and the id and images of each piece (at most the maximum batch).
         """
-        lane = self._fleet.lane(model)
-        if lane is None or not lane.members:
-            return None
-        self._fleet.settle(now)
-        coming = self._expected.images(model)
-        own, tenants = coming[tenant], coming.keys() | {tenant}
-        if (queue := self._queues.get(model)) is not None:
-            own, tenants = own + queue.images_of(tenant), tenants | queue.tenants
-        more = admission.ahead(images, own, self._waiting(model), len(tenants))
-        for other in self._queues.keys() | self._expected.models:
-            if other != model:
-                more += int(self._fleet.overlap(model, other) * self._waiting(other))
-        filled_s = lane.filled_at(more, now) - now
-        # What is prepared last has at least its own run before it.
-        predicted_s = max(filled_s, prepared_s + lane.run_s(images)) if prepared_s else filled_s
-        if predicted_s > FAR_S / 2:  # all shards hang; the request waits, as it does for none
-            return None
-        return admission.refusal(predicted_s, deadline - now)
+        first, images = pieces[0], sum(piece.images for piece in pieces)
+        predicted_s = self._predicted_s(first.model, images, first.tenant, now)
+        if (refusal := self._refusal(predicted_s, first.deadline - now)) is None:
+            self.enqueue(pieces)
+            pieces[-1].promise = Promise(now, predicted_s)
+        return refusal
 
     def expect(self, expected: Expected, now: float) -> Refusal | None:
         """Admit a request whose pieces are still being prepared, or return why it is refused.
@@ -134,25 +115,28 @@ class Scheduler:
         What is admitted counts as queued from now on, until its pieces are or it is abandoned.
         """
         model, images = expected.model, expected.images
-        prepared_s = self._expected.prepared_in(model, images)
-        refusal = self.admit(model, images, expected.deadline, expected.tenant, now, prepared_s)
-        if refusal is None:
-            self._expected.add(expected, now)
+        predicted_s = self._predicted_s(model, images, expected.tenant, now)
+        if predicted_s and (prepared_s := self._expected.prepared_in(model, images)):
+            # What is prepared last has at least its own run before it.
+            predicted_s = max(predicted_s, prepared_s + self._fleet.run_s(model, images))
+        if (refusal := self._refusal(predicted_s, expected.deadline - now)) is None:
+            self._expected.add(expected, Promise(now, predicted_s))
         return refusal
 
-    def expected_came(self, key: RequestKey, now: float) -> None:
-        """The pieces of a request, which may have been expected, are there."""
-        self._expected.discard(key, now, prepared=True)
+    def expected_came(self, key: RequestKey, last: PieceKey, now: float) -> None:
+        """The pieces of a request, which may have been expected, are in the queue."""
+        promise = self._expected.discard(key, now, prepared=True)
+        if promise is not None and (piece := self._leases.pieces.get(last)) is not None:
+            piece.promise = promise
 
     def expected_no_more(self, key: RequestKey, now: float) -> None:
         """The pieces of an expected request will never be there."""
         self._expected.discard(key, now)
 
     def enqueue(self, pieces: Iterable[Piece]) -> None:
-        """Put new pieces into the queue. A key that is known already is left alone.
+        """Put pieces into the queue that were admitted before, here or by a former scheduler.
 
-        The message carries for each request: model, tenant, what is left of the caller's time,
-        and the id and images of each piece (at most the maximum batch).
+        A key that is known already is left alone.
         """
         for piece in pieces:
             if piece.key not in self._leases.pieces:
@@ -160,16 +144,18 @@ class Scheduler:
                 self._leases.pieces[piece.key] = piece
                 self._queue(piece)
 
-    def piece_ended(self, key: PieceKey) -> None:
+    def piece_ended(self, key: PieceKey, now: float) -> None:
         """The piece was answered. Sent with the first answer; further leases are void."""
+        self._note_end(key, now)
         self._end(key, None)
 
     def piece_cancelled(self, key: PieceKey) -> None:
         """Nobody waits for the piece any more; what a shard does for it is wasted."""
         self._end(key, "cancelled")
 
-    def piece_expired(self, key: PieceKey) -> None:
+    def piece_expired(self, key: PieceKey, now: float) -> None:
         """The time of the piece's caller is over, which `expire` would find out later."""
+        self._note_end(key, now)
         self._end(key, "deadline")
 
     def piece_lost(self, key: PieceKey, grant_id: str, *, unreachable: bool) -> None:
@@ -203,7 +189,7 @@ class Scheduler:
         dropped: list[PieceKey] = []
         for key, piece in list(self._leases.pieces.items()):
             if piece.deadline <= now:
-                self._end(key, "deadline")
+                self.piece_expired(key, now)
                 dropped.append(key)
         return dropped
 
@@ -237,6 +223,35 @@ class Scheduler:
     def empty(self) -> bool:
         """Nothing is queued or leased, and nothing is remembered of what was."""
         return not (self._queues or self._expected) and self._leases.empty
+
+    def _predicted_s(self, model: ModelKey, images: int, tenant: str, now: float) -> float:
+        """Return when a new request would have been run, in seconds; 0 where that is not known.
+
+        A model that no shard serves at the moment is waited for: its shards may be restarting.
+        """
+        lane = self._fleet.lane(model)
+        if lane is None or not lane.members:
+            return 0.0
+        self._fleet.settle(now)
+        coming = self._expected.images(model)
+        own, tenants = coming[tenant], coming.keys() | {tenant}
+        if (queue := self._queues.get(model)) is not None:
+            own, tenants = own + queue.images_of(tenant), tenants | queue.tenants
+        more = admission.ahead(images, own, self._waiting(model), len(tenants))
+        for other in self._queues.keys() | self._expected.models:
+            if other != model:
+                more += int(self._fleet.overlap(model, other) * self._waiting(other))
+        predicted_s = lane.filled_at(more, now) - now
+        # Where all shards hang, it waits as well.
+        return 0.0 if predicted_s > FAR_S / 2 else predicted_s
+
+    def _refusal(self, predicted_s: float, budget_s: float) -> Refusal | None:
+        return admission.refusal(predicted_s * self._calibration.factor, budget_s)
+
+    def _note_end(self, key: PieceKey, now: float) -> None:
+        piece = self._leases.pieces.get(key)
+        if piece is not None and piece.promise is not None:
+            self._calibration.kept(piece.promise, now)
 
     def _waiting(self, model: ModelKey) -> int:
         """Images that wait or are to come."""

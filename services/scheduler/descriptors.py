@@ -14,6 +14,13 @@ class PieceKey(NamedTuple):
     piece_id: int
 
 
+class Promise(NamedTuple):
+    """When a request was admitted, and what it was predicted to take, uncorrected."""
+
+    since: float
+    predicted_s: float
+
+
 @dataclass(slots=True, eq=False)
 class Piece:
     """Images of one request that stay together."""
@@ -33,6 +40,8 @@ class Piece:
     """Set by the queue."""
     grants: tuple[str, ...] = ()
     """The grants that hold a lease on it: two while it is hedged."""
+    promise: Promise | None = None
+    """What its request was predicted to take; the last piece of a request has it."""
     avoid: frozenset[str] = frozenset()
     """Shards that a lease of this piece came to nothing on."""
 

@@ -12,7 +12,7 @@ import structlog
 from facet.scheduler.v1 import scheduler_pb2
 from services.common.scheduling.costs import Ran
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Grant, Piece, PieceKey, Refusal
+from services.scheduler.descriptors import Grant, PieceKey, Refusal
 from services.scheduler.expected import RequestKey
 from services.scheduler.messages import expected_in, requests_in, serving
 
@@ -124,19 +124,20 @@ class Desk:
                 self._dispatchers[key].put(admitted)
         for abandoned in request.abandoned:
             self._core.expected_no_more(RequestKey(key, abandoned), now)
-        for descriptor in request.enqueue:
-            self._core.expected_came(RequestKey(key, descriptor.request_id), now)
         for request_id, pieces in requests_in(key, request, now).items():
-            if request_id is None or (refusal := self._refusal(pieces, now)) is None:
+            if request_id is None:
                 self._core.enqueue(pieces)
-            else:
+            elif (refusal := self._core.request(pieces, now)) is not None:
                 self._refuse(RequestKey(key, request_id), refusal)
+        came = {piece.request_id: piece.piece_id for piece in request.enqueue if piece.admitted}
+        for request_id, last in came.items():
+            self._core.expected_came(RequestKey(key, request_id), PieceKey(key, last), now)
         for piece_id in request.completed:
-            self._core.piece_ended(PieceKey(key, piece_id))
+            self._core.piece_ended(PieceKey(key, piece_id), now)
         for piece_id in request.cancelled:
             self._core.piece_cancelled(PieceKey(key, piece_id))
         for piece_id in request.expired:
-            self._core.piece_expired(PieceKey(key, piece_id))
+            self._core.piece_expired(PieceKey(key, piece_id), now)
         for lost in request.lost:
             self._core.piece_lost(
                 PieceKey(key, lost.piece_id), lost.grant_id, unreachable=lost.shard_unreachable
@@ -190,11 +191,6 @@ class Desk:
         self._dispatchers[request.dispatcher].put(
             scheduler_pb2.DispatchResponse(refusals=[refused])
         )
-
-    def _refusal(self, pieces: list[Piece], now: float) -> Refusal | None:
-        first = pieces[0]
-        images = sum(piece.images for piece in pieces)
-        return self._core.admit(first.model, images, first.deadline, first.tenant, now)
 
     def _assign(self) -> None:
         now = time.monotonic()

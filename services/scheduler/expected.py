@@ -3,14 +3,11 @@
 from collections import Counter
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import CostModel, Ran
-
-DOUBT: Final = 2.0
-"""A way is taken to be longer than predicted by so many mean errors: half of those that are
-admitted up to the last moment are later than the prediction."""
+from services.scheduler.descriptors import Promise
 
 
 class RequestKey(NamedTuple):
@@ -53,31 +50,32 @@ class Expectations:
     """
 
     def __init__(self) -> None:
-        self._requests: dict[RequestKey, tuple[Expected, int, float]] = {}
-        """With the images that are to be prepared until it is, and when it came."""
+        self._requests: dict[RequestKey, tuple[Expected, int, Promise]] = {}
+        """With the images that are to be prepared until it is, and what was predicted then."""
         self._ways: dict[ModelKey, _Way] = {}
 
     def __bool__(self) -> bool:
         return bool(self._requests)
 
-    def add(self, expected: Expected, now: float) -> None:
-        """Expect a request; one that is expected already is replaced."""
-        self.discard(expected.key, now)
+    def add(self, expected: Expected, promise: Promise) -> None:
+        """Expect a request from now on; one that is expected already is replaced."""
+        self.discard(expected.key, promise.since)
         way = self._ways.setdefault(expected.model, _Way())
         way.images[expected.tenant] += expected.images
-        self._requests[expected.key] = (expected, way.images.total(), now)
+        self._requests[expected.key] = (expected, way.images.total(), promise)
 
-    def discard(self, key: RequestKey, now: float, *, prepared: bool = False) -> None:
-        """It has come, or never will. Harmless when it is not expected."""
+    def discard(self, key: RequestKey, now: float, *, prepared: bool = False) -> Promise | None:
+        """It has come, or never will; return what was predicted, None when it is not expected."""
         if (entry := self._requests.pop(key, None)) is None:
-            return
-        expected, images, since = entry
+            return None
+        expected, images, promise = entry
         way = self._ways[expected.model]
         way.images[expected.tenant] -= expected.images
         if not way.images[expected.tenant]:
             del way.images[expected.tenant]
         if prepared or now >= expected.deadline:  # otherwise it says nothing: it was given up
-            way.costs.observe(Ran(images, now - since))
+            way.costs.observe(Ran(images, now - promise.since))
+        return promise
 
     def discard_of(self, dispatcher: str, now: float) -> None:
         """The dispatcher has gone."""
@@ -91,12 +89,9 @@ class Expectations:
             self.discard(key, now)
 
     def prepared_in(self, model: ModelKey, images: int) -> float:
-        """Return the seconds within which so many more images are likely to be prepared."""
+        """Return the predicted seconds until so many more images are prepared; 0: nobody knows."""
         way = self._ways.get(model)
-        if way is None:
-            return 0.0
-        predicted_s = way.costs.cost.seconds(way.images.total() + images)
-        return predicted_s * (1 + DOUBT * way.costs.deviation)
+        return way.costs.cost.seconds(way.images.total() + images) if way else 0.0
 
     @property
     def models(self) -> AbstractSet[ModelKey]:

@@ -152,6 +152,11 @@ class Fleet:
                 self._lanes[model].moved(member, now)
         self._touched.clear()
 
+    def run_s(self, model: ModelKey, images: int) -> float:
+        """Return the seconds that one batch of so many images takes at least."""
+        lane = self._lanes.get(model)
+        return lane.run_s(images) if lane else 0.0
+
     def overlap(self, model: ModelKey, other: ModelKey) -> float:
         """Return which share of a version's shards serves another version as well."""
         lane, others = self._lanes.get(model), self._lanes.get(other)

@@ -134,7 +134,7 @@ class Lane:
     def run_s(self, images: int) -> float:
         """Return the seconds that one batch of so many images, at most a full one, takes at least.
 
-        `filled_at` was asked before.
+        To be asked after `filled_at`.
         """
         return float((self._a + self._c * np.minimum(images, self._limit)).min())
 

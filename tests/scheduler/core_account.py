@@ -172,7 +172,7 @@ class Account(RuleBasedStateMachine):
             if key in self.pieces and grant in self.pieces[key].leases:
                 self.waste += (len(self.pieces[key].leases) - 1) * self.pieces[key].images
                 del self.pieces[key]
-                self.scheduler.piece_ended(key)
+                self.scheduler.piece_ended(key, self.now)
         ran = [Ran(grant.images, seconds)]
         self.scheduler.grant_finished(name, grant.grant_id, self.now, ran)
         self.shards[name].credits += 1

@@ -56,19 +56,20 @@ class Scheduling(Account):
         self, dispatcher: str, model: ModelKey, tenant: str, sizes: list[int], patience: float
     ) -> None:
         deadline = self.now + patience
-        refusal = self.scheduler.admit(model, sum(sizes), deadline, tenant, self.now)
+        new = []
+        for images in sizes:
+            self.arrivals += 1
+            key = PieceKey(dispatcher, self.arrivals)
+            new.append(Piece(key, model, images, deadline, tenant, explain=key.piece_id % 2 == 0))
+        refusal = self.scheduler.request(new, self.now)
         if refusal is not None:
             assert any(model in shard.serves for shard in self.shards.values())
             assert refusal.retry_after_s > 0
             assert refusal.predicted_s > refusal.allowed_s
             return
-        new = []
-        for images in sizes:
-            self.arrivals += 1
-            key = PieceKey(dispatcher, self.arrivals)
-            self.pieces[key] = Waiting(self.arrivals, model, images, deadline, tenant)
-            new.append(Piece(key, model, images, deadline, tenant, explain=key.piece_id % 2 == 0))
-        self.scheduler.enqueue(new)
+        for piece in new:
+            number = piece.key.piece_id
+            self.pieces[piece.key] = Waiting(number, model, piece.images, deadline, tenant)
 
     @precondition(lambda self: self.pieces)
     @rule(pick=picks)
@@ -88,12 +89,12 @@ class Scheduling(Account):
         key = self.some_leased(pick)
         self.waste += (len(self.pieces[key].leases) - 1) * self.pieces[key].images
         del self.pieces[key]
-        self.scheduler.piece_ended(key)
+        self.scheduler.piece_ended(key, self.now)
 
     @rule(dispatcher=dispatchers, number=st.integers(0, 50))
     def end_what_is_unknown(self, dispatcher: str, number: int) -> None:
         key = PieceKey(dispatcher, -number)
-        self.scheduler.piece_ended(key)
+        self.scheduler.piece_ended(key, self.now)
         self.scheduler.piece_cancelled(key)
         self.scheduler.piece_lost(key, "epoch-1", unreachable=True)
 
@@ -243,7 +244,7 @@ class Scheduling(Account):
     def teardown(self) -> None:
         self.accounts_agree()
         for key in list(self.pieces):
-            self.scheduler.piece_ended(key)
+            self.scheduler.piece_ended(key, self.now)
         assert self.scheduler.empty
 
 

@@ -10,7 +10,7 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission
 from services.scheduler.core import Scheduler
-from services.scheduler.descriptors import Piece, PieceKey, Serving
+from services.scheduler.descriptors import Piece, PieceKey, Refusal, Serving
 from services.scheduler.hedging import BURST, HedgeBudget
 from services.scheduler.usage import Usage
 
@@ -32,6 +32,13 @@ def pieces(count: int, *, images: int = 8, deadline: float = 10.0, tenant: str =
         Piece(PieceKey(f"d-{tenant}", number), MODEL, images, deadline, tenant)
         for number in range(count)
     ]
+
+
+def asked(
+    core: Scheduler, images: int, deadline: float, tenant: str = "", now: float = 0.0
+) -> Refusal | None:
+    """Ask for one more request, of one piece."""
+    return core.request([Piece(PieceKey("asks", images), MODEL, images, deadline, tenant)], now)
 
 
 def test_equal_idle_shards_share_the_queue() -> None:
@@ -115,7 +122,7 @@ def test_a_hanging_shard_is_hedged_and_the_first_answer_counts() -> None:
         for grant in core.assign(now):
             core.grant_finished(grant.shard, grant.grant_id, now, [Ran(grant.images, 0.020)])
             for key in grant.pieces:
-                core.piece_ended(key)
+                core.piece_ended(key, now)
     core.shard_pulled("a", 5.0)
     core.enqueue(pieces(1, deadline=9.0))
     (first,) = core.assign(5.0)
@@ -126,7 +133,7 @@ def test_a_hanging_shard_is_hedged_and_the_first_answer_counts() -> None:
     assert (first.shard, second.shard) == ("a", "b")
     assert second.hedge
     assert second.pieces == first.pieces
-    core.piece_ended(first.pieces[0])
+    core.piece_ended(first.pieces[0], 5.2)
     assert core.empty
     assert core.wasted_images == {"hedged": 8}
 
@@ -188,16 +195,16 @@ def test_models_take_turns() -> None:
 def test_a_full_queue_refuses_the_noisy_tenant_and_not_the_quiet_one() -> None:
     core = scheduler(a=FAST)
     core.enqueue(pieces(8, tenant="noisy"))
-    noisy = core.admit(MODEL, 16, 0.1, "noisy", 0.0)
+    noisy = asked(core, 16, 0.1, "noisy")
     assert noisy is not None
     assert noisy.predicted_s > noisy.allowed_s == pytest.approx(0.07)
     assert noisy.retry_after_s == pytest.approx(noisy.predicted_s - noisy.allowed_s)
-    assert core.admit(MODEL, 16, 0.1, "quiet", 0.0) is None
-    assert core.admit(MODEL, 16, 1.0, "noisy", 0.0) is None
+    assert asked(core, 16, 0.1, "quiet") is None
+    assert asked(core, 16, 1.0, "noisy") is None
 
 
 def test_a_model_that_nothing_serves_is_taken_in() -> None:
-    assert Scheduler("epoch").admit(MODEL, 10_000, 0.1, "", 0.0) is None
+    assert asked(Scheduler("epoch"), 10_000, 0.1) is None
 
 
 @given(st.integers(1, 64), st.integers(0, 1000), st.integers(0, 1000), st.integers(1, 9))
@@ -263,4 +270,4 @@ def test_requests_wait_for_shards_that_all_hang() -> None:
     core.enqueue(pieces(1))
     (grant,) = core.assign(0.0)
     core.expire(grant.expires)
-    assert core.admit(MODEL, 1, grant.expires + 5, "", grant.expires) is None
+    assert asked(core, 1, grant.expires + 5, now=grant.expires) is None

@@ -94,11 +94,6 @@ class CostModel:
         self._deviation = NOISE
         self._recent: tuple[float, ...] = ()
 
-    @property
-    def deviation(self) -> float:
-        """Mean error of a prediction, as a share of it."""
-        return self._deviation
-
     def observe(self, ran: Ran) -> None:
         """Learn from one batch; one without images or time teaches nothing."""
         if ran.images <= 0 or ran.seconds <= 0:
