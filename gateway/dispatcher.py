@@ -79,13 +79,13 @@ class Dispatcher:
     ) -> Expectation:
         """Tell the scheduler of a request while its pictures are prepared; to be entered."""
         request_id, news = next(self._ids), self._news
-        if news is None:
-            return Expectation(request_id, None)
-        loop = asyncio.get_running_loop()
-        # To decode what is refused a moment later would take the time of those that are not.
-        confirm = loop.time() < self._pressed_until
-        news.expect(request_id, model.model, images, deadline, confirm=confirm)
-        expected = Expectation(request_id, news, loop.create_future() if confirm else None)
+        expected = Expectation(request_id, None)
+        if news is not None and self._expected:  # where it is alone, nobody needs to know
+            loop = asyncio.get_running_loop()
+            # To decode what is refused a moment later would take the time of those that are not.
+            confirm = loop.time() < self._pressed_until
+            news.expect(request_id, model.model, images, deadline, confirm=confirm)
+            expected = Expectation(request_id, news, loop.create_future() if confirm else None)
         self._expected[request_id] = expected
         return expected
 

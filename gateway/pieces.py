@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
@@ -62,6 +63,11 @@ class Piece:
         )
 
 
+LAZY_S: Final = 0.005
+"""How long the news of answers waits for other news to go along with: nothing is decided by it,
+and a message of its own costs the scheduler as much as a lease."""
+
+
 class News:
     """What one scheduler is told. What comes in one round of the event loop goes together."""
 
@@ -69,17 +75,24 @@ class News:
         """`name` is this dispatcher's; the first message, which leaves in any case, has it."""
         self._send = send
         self._message: scheduler_pb2.DispatchRequest | None = None
+        self._lazy: asyncio.TimerHandle | None = None
+        """Set while all that the message says can wait."""
         self._next.dispatcher = name
 
     @property
     def _next(self) -> scheduler_pb2.DispatchRequest:
         """The message that leaves next."""
+        if self._message is None or self._lazy is not None:
+            if self._lazy is not None:
+                self._lazy.cancel()
+                self._lazy = None
+            asyncio.get_running_loop().call_soon(self._leave)
         if self._message is None:
             self._message = scheduler_pb2.DispatchRequest()
-            asyncio.get_running_loop().call_soon(self._leave)
         return self._message
 
     def _leave(self) -> None:
+        self._lazy = None
         message, self._message = self._message, None
         if message is not None:
             self._send(message)
@@ -114,7 +127,10 @@ class News:
 
     def completed(self, piece: Piece) -> None:
         """It was answered."""
-        self._next.completed.append(piece.piece_id)
+        if self._message is None:
+            self._message = scheduler_pb2.DispatchRequest()
+            self._lazy = asyncio.get_running_loop().call_later(LAZY_S, self._leave)
+        self._message.completed.append(piece.piece_id)
 
     def cancelled(self, piece_id: int) -> None:
         """Nobody waits for it any more."""
