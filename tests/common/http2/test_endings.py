@@ -193,4 +193,5 @@ async def test_calls_that_nobody_awaits_end_all_the_same(ends: Ends) -> None:
         return
     for _ in range(50):
         ends.call.say(b"unheard", timeout=1_000)
-    await until(lambda: bool(ends.connections) and not connections_of(ends.channel)[0].streams)
+    channel = ends.channel
+    await until(lambda: any(not each.streams for each in connections_of(channel)))
