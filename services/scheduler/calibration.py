@@ -16,8 +16,9 @@ COVERED: Final = 1.1
 """What the share of the deadline that a prediction may not use up (admission.py) is there for."""
 MOST: Final = 4.0
 """More than so many times the prediction is no matter of scale."""
-LEAST_S: Final = 0.02
-"""Of shorter waits most is not waiting, and says nothing about long ones."""
+LEAST_S: Final = 0.2
+"""Of shorter waits much is not waiting but the way itself, and says nothing about long ones: to
+lengthen these by it refused requests at nine tenths of the load that could be answered in time."""
 
 
 class Calibration:

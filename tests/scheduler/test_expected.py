@@ -152,6 +152,17 @@ def test_predictions_that_are_too_short_are_lengthened() -> None:
     assert core.expect(request(99, images=20, deadline=now + 0.5), now) is None
 
 
+def test_short_waits_say_nothing_about_long_ones() -> None:
+    core = scheduler(image_s=0.01)
+    now = 0.0
+    for number in range(60):
+        pieces = [Piece(PieceKey("d", number), MODEL, 5, now + 10.0)]
+        assert core.request(pieces, now) is None
+        now += 0.15
+        core.piece_ended(pieces[0].key, now)
+    assert core.expect(request(99, images=20, deadline=now + 0.35), now) is None
+
+
 def test_predictions_that_are_too_long_are_left_alone() -> None:
     core = scheduler(image_s=0.01)
     now = 0.0
