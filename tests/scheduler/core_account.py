@@ -9,6 +9,7 @@ from services.common.scheduling.costs import Ran
 from services.scheduler import hedging
 from services.scheduler.core import Scheduler
 from services.scheduler.descriptors import Grant, PieceKey
+from services.scheduler.expected import Expected, RequestKey
 from services.scheduler.granting import MIN_GRANT_IMAGES, OVERFILL, RESERVE
 
 HEDGE_SHARE = 0.5  # more than in production, so that short runs hedge at all
@@ -50,6 +51,7 @@ class Account(RuleBasedStateMachine):
         self.now = 0.0
         self.arrivals = 0
         self.pieces: dict[PieceKey, Waiting] = {}
+        self.expected: dict[RequestKey, Expected] = {}
         self.shards: dict[str, Shard] = {}
         self.granted: list[Grant] = []
         self.granted_at: dict[str, float] = {}

@@ -7,6 +7,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler.descriptors import Piece, PieceKey, Serving
+from services.scheduler.expected import Expected, RequestKey
 from tests.scheduler.core_account import TENANTS, Account, Shard, Waiting
 
 MODELS = [ModelKey("cats", 1), ModelKey("dogs", 1)]
@@ -71,6 +72,49 @@ class Scheduling(Account):
             number = piece.key.piece_id
             self.pieces[piece.key] = Waiting(number, model, piece.images, deadline, tenant)
 
+    @rule(
+        dispatcher=dispatchers,
+        model=models,
+        tenant=st.sampled_from(TENANTS),
+        images=st.integers(1, 40),
+        patience=st.sampled_from([0.05, 0.5, 5.0]),
+    )
+    def expect(
+        self, dispatcher: str, model: ModelKey, tenant: str, images: int, patience: float
+    ) -> None:
+        self.arrivals += 1
+        key = RequestKey(dispatcher, self.arrivals)
+        expected = Expected(key, model, images, self.now + patience, tenant)
+        refusal = self.scheduler.expect(expected, self.now)
+        if refusal is None:
+            self.expected[key] = expected
+        else:
+            assert refusal.predicted_s > refusal.allowed_s
+
+    @precondition(lambda self: self.expected)
+    @rule(pick=picks)
+    def come(self, pick: int) -> None:
+        """An expected request's pictures are prepared: it is one piece, or some."""
+        expected = self.expected.pop(sorted(self.expected)[pick % len(self.expected)])
+        new = []
+        for images in (size for size in (expected.images // 2, -(-expected.images // 2)) if size):
+            self.arrivals += 1
+            key = PieceKey(expected.key.dispatcher, self.arrivals)
+            explain = key.piece_id % 2 == 0
+            deadline, tenant = expected.deadline, expected.tenant
+            new.append(Piece(key, expected.model, images, deadline, tenant, explain=explain))
+            self.pieces[key] = Waiting(self.arrivals, expected.model, images, deadline, tenant)
+        self.scheduler.enqueue(new)
+        self.scheduler.expected_came(expected.key, new[-1].key, self.now)
+
+    @precondition(lambda self: self.expected)
+    @rule(pick=picks)
+    def abandon(self, pick: int) -> None:
+        key = sorted(self.expected)[pick % len(self.expected)]
+        del self.expected[key]
+        self.scheduler.expected_no_more(key, self.now)
+        self.scheduler.expected_no_more(key, self.now)
+
     @precondition(lambda self: self.pieces)
     @rule(pick=picks)
     def enqueue_again(self, pick: int) -> None:
@@ -117,6 +161,8 @@ class Scheduling(Account):
     def dispatcher_left(self, dispatcher: str) -> None:
         for key in [key for key in self.pieces if key.dispatcher == dispatcher]:
             self.forget(key)
+        for request in [each for each in self.expected if each.dispatcher == dispatcher]:
+            del self.expected[request]
         self.scheduler.dispatcher_left(dispatcher, self.now)
 
     # Shards.
@@ -206,6 +252,8 @@ class Scheduling(Account):
         assert over <= set(dropped)
         for key in over:
             self.forget(key)
+        for request in [key for key, each in self.expected.items() if each.deadline <= self.now]:
+            del self.expected[request]
 
     @rule()
     def assign(self) -> None:
@@ -238,13 +286,15 @@ class Scheduling(Account):
             outstanding = sum(grant.images for grant in shard.grants.values())
             assert self.scheduler.outstanding_images(name) == outstanding
             assert self.scheduler.utilisation(name, self.now) >= 0
-        assert self.scheduler.empty == (not self.pieces)
+        assert self.scheduler.empty == (not (self.pieces or self.expected))
         assert sum(self.scheduler.wasted_images.values()) == self.waste
 
     def teardown(self) -> None:
         self.accounts_agree()
         for key in list(self.pieces):
             self.scheduler.piece_ended(key, self.now)
+        for request in self.expected:
+            self.scheduler.expected_no_more(request, self.now)
         assert self.scheduler.empty
 
 
