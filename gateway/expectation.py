@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.pieces import News
+from services.common.deadline import Deadline
 from services.common.errors import OverloadedError
 
 
@@ -49,10 +50,14 @@ class Expectation:
         elif kind is not None:
             self.abandon()
 
-    async def admission(self) -> None:
-        """Return when to prepare the pictures: at once, unless some were refused of late."""
+    async def admission(self, deadline: Deadline) -> None:
+        """Return when to prepare the pictures: at once, unless some were refused of late.
+
+        Raises DeadlineExceededError.
+        """
         if self._admitted is not None:
-            await self._admitted
+            with deadline.limits(self._admitted, "the deadline passed before it was admitted"):
+                await self._admitted
 
     def admit(self) -> None:
         """The request is not to be refused any more, or nobody is there to tell."""

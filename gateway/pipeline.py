@@ -30,7 +30,7 @@ class Pipeline:
     ) -> recognition_pb2.RecognizeResponse:
         """Recognise encoded pictures. One picture's error is data in its own result."""
         with self.dispatcher.expect(len(images), model, deadline) as expected:
-            await expected.admission()
+            await expected.admission(deadline)
             prepared = await self.preprocessing.prepare(images, model.input, deadline)
         return await self.recognize_prepared(prepared, model, options, deadline, expected)
 

@@ -7,7 +7,9 @@ import pytest
 from facet.scheduler.v1 import scheduler_pb2
 from gateway.expectation import Expectation
 from gateway.pieces import News
-from services.common.errors import OverloadedError
+from services.common.deadline import Deadline
+from services.common.errors import DeadlineExceededError, OverloadedError
+from tests.waiting import PATIENCE_S
 
 BUSY = OverloadedError("busy", retry_after_s=0.5)
 
@@ -97,3 +99,22 @@ async def test_a_request_without_pieces_is_given_up_once() -> None:
     expected.abandon()
     expected.abandon()
     assert await told.abandoned() == [3]
+
+
+async def test_under_pressure_it_waits_to_be_admitted() -> None:
+    told = Told()
+    admitted = asyncio.get_running_loop().create_future()
+    expected = Expectation(1, told.news, admitted)
+    asyncio.get_running_loop().call_soon(expected.admit)
+    with expected:
+        await expected.admission(Deadline.after(PATIENCE_S))
+    expected.admit()
+    await Expectation(2, told.news).admission(Deadline.after(PATIENCE_S))
+
+
+async def test_it_does_not_wait_beyond_its_deadline() -> None:
+    told = Told()
+    admitted = asyncio.get_running_loop().create_future()
+    with pytest.raises(DeadlineExceededError), Expectation(1, told.news, admitted) as expected:
+        await expected.admission(Deadline.after(0.01))
+    assert await told.abandoned() == [1]
