@@ -81,7 +81,7 @@ class DispatcherStream(Stream[scheduler_pb2.DispatchRequest, scheduler_pb2.Dispa
         """See Stream; passes over what was wasted, which comes at any time."""
         while True:
             response = await super().hear()
-            if response.leases or response.refusals:
+            if response.leases or response.refusals or response.admitted:
                 return response
 
     async def wasted(self) -> dict[str, int]:

@@ -207,6 +207,36 @@ async def test_a_request_that_would_come_too_late_is_refused_as_a_whole() -> Non
         assert list((await lease_of(d)).piece_ids) == [1, 2]
 
 
+async def test_requests_are_admitted_or_refused_before_their_pieces_are_there() -> None:
+    def expected(request_id: int, images: int) -> scheduler_pb2.ExpectedRequest:
+        return scheduler_pb2.ExpectedRequest(
+            request_id=request_id, model=CATS, images=images, timeout_ms=20_000, confirm=True
+        )
+
+    async with (
+        scheduler() as running,
+        dispatcher(running.address) as d,
+        shard(running.address, image_seconds=1),
+    ):
+        await until(lambda: bool(running.desk._shards))
+        d.say(scheduler_pb2.DispatchRequest(expected=[expected(7, 8), expected(8, 16)]))
+        responses = [await d.hear()]
+        if not (responses[0].admitted and responses[0].refusals):
+            responses.append(await d.hear())
+        assert [number for each in responses for number in each.admitted] == [7]
+        assert [each.request_id for some in responses for each in some.refusals] == [8]
+        request = enqueue(1, images=8)
+        request.enqueue[0].request_id = 7
+        request.enqueue[0].admitted = True
+        d.say(request)
+        assert list((await lease_of(d)).piece_ids) == [1]
+        # What will not come leaves room for others.
+        d.say(scheduler_pb2.DispatchRequest(expected=[expected(9, 4)]))
+        assert list((await d.hear()).admitted) == [9]
+        d.say(scheduler_pb2.DispatchRequest(abandoned=[9], completed=[1]))
+        await until(lambda: running.book.empty)
+
+
 async def test_an_expired_lease_comes_back() -> None:
     book = Core("epoch")
     async with (
