@@ -3,10 +3,8 @@
 from tests.fixtures_consul import consul_server, consul_url, shared_consul  # noqa: F401
 """
 
-import contextlib
 import itertools
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.tools import find_tool
 
 START_S = 30.0
@@ -30,7 +29,7 @@ class ConsulServer:
         self._config = folder / "config.hcl"
         self._config.write_text(f"disable_update_check = true\n{config}")
         self._process: subprocess.Popen[bytes] | None = None
-        http, serf, rpc = _free_ports(3)
+        http, serf, rpc = (free_port() for _ in range(3))
         self.address = f"127.0.0.1:{http}"
         self._command = [
             *(str(binary), "agent", "-dev", "-node=test", "-log-level=warn"),
@@ -142,11 +141,3 @@ def consul_server(consul_binary: Path, tmp_path: Path) -> Iterator[ConsulServer]
 
 
 _NUMBERS = pytest.StashKey["itertools.count[int]"]()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

@@ -2,11 +2,12 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+
+from tests.ports import free_port
 
 FACET = Path(sys.executable).with_name("facet")
 
@@ -71,10 +72,3 @@ class Up:
             self._reader.join()
             assert self.process.stderr is not None
             self.process.stderr.close()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -12,8 +12,9 @@ import pytest
 
 from services.common.models.repository import ModelRepository
 from services.training.datasets import Dataset
-from tests.cluster.commands import Up, facet, free_port, says
+from tests.cluster.commands import Up, facet, says
 from tests.cluster.running import RunningCluster
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import pytest
 
 from facet.cluster.v1 import cluster_pb2
 from facet.launcher.plan import ClusterPlan
-from tests.cluster.commands import FACET, free_port
+from tests.cluster.commands import FACET
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.load import load
 from tests.cluster.running import READY_S, RunningCluster, run
 from tests.fixtures_consul import ConsulServer
+from tests.ports import free_port
 
 
 class Served(RunningCluster):

@@ -20,6 +20,7 @@ from services.common.process import EXIT_CANNOT_START
 from services.common.registry import Instance, Registry, open_registry
 from tests.common.some_service import NAME
 from tests.conftest import ROOT
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -51,14 +52,6 @@ class Running:
     async def ends(self) -> int:
         """Wait for its end and return the exit status."""
         return await asyncio.wait_for(self.process.wait(), PATIENCE_S)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
