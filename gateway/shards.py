@@ -11,7 +11,6 @@ from services.common.deadline import Deadline
 from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.cancellation import heed_cancellation
-from services.common.rpc.channel import open_channel
 from services.common.rpc.links import Link
 from services.common.shared_memory import shares_memory
 
@@ -80,7 +79,7 @@ class ShardLink:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self) -> None:
-        async with open_channel(self._instance.address) as channel:
+        async with Channel(self._instance.address) as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)
             while True:
                 try:

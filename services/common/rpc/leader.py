@@ -10,7 +10,6 @@ import structlog
 from services.common.http2.channel import Channel
 from services.common.registry import Registry
 from services.common.rpc.cancellation import heed_cancellation
-from services.common.rpc.channel import open_channel
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +37,7 @@ async def follow_leader(
 
 
 async def _sessions(address: str, session: Callable[[Channel], Awaitable[None]]) -> None:
-    async with open_channel(address) as channel:
+    async with Channel(address) as channel:
         while True:
             try:
                 await session(channel)

@@ -18,7 +18,6 @@ from services.common.http2.channel import Channel
 from services.common.http2.client_call import Call
 from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.cancellation import heed_cancellation
-from services.common.rpc.channel import open_channel
 from services.common.shared_memory import NO_SHARED_MEMORY
 from services.common.statuses import from_status
 
@@ -103,7 +102,7 @@ class Link(Generic[Request, Response]):
 
     async def run(self) -> None:
         """Keep the stream open until the link is retired and its last call has ended."""
-        async with open_channel(self.address) as channel:
+        async with Channel(self.address) as channel:
             serving = asyncio.create_task(self._keep_open(channel))
             try:
                 await self._retired.wait()
