@@ -148,7 +148,7 @@ def test_formats_are_not_given_twice(tmp_path: Path) -> None:
     twin = artefact.model_copy(update={"file": "twin"})
     with pytest.raises(ValidationError, match="one format"):
         VersionContent(**fields | {"artefacts": (artefact, twin)})
-    with pytest.raises(ValidationError, match="one file name"):
+    with pytest.raises(ValidationError, match="one name"):
         VersionContent(**fields | {"artefacts": (artefact, artefact)})
 
 

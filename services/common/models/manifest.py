@@ -61,17 +61,24 @@ class VersionContent(Record):
     training: Mapping[str, str | int | float | bool] | None = None
     """Hyperparameters; None for a model that was trained elsewhere."""
     metrics: Mapping[str, int | float] = Field(default_factory=dict)
+    reports: tuple[StoredFile, ...] = ()
+    """Files for people: pictures of the training, measurements."""
     labels: tuple[Annotated[str, Field(min_length=1)], ...]
     """Label of each output index."""
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """Everything in the version's folder beside the manifest."""
+        return (*self.artefacts, self.golden, *self.reports)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if len(self.labels) != self.outputs.classes:
             raise ValueError(f"{len(self.labels)} labels for {self.outputs.classes} classes")
-        files = [self.golden.file, *(artefact.file for artefact in self.artefacts)]
+        files = [stored.file for stored in self.files]
         formats = [artefact.format for artefact in self.artefacts]
         if len(set(files)) < len(files) or MANIFEST_FILE in files:
-            raise ValueError("two artefacts have one file name")
+            raise ValueError("two files have one name")
         if len(set(formats)) < len(formats):
             raise ValueError("two artefacts have one format")
         self.preprocessing.check_channels(self.input.channels)

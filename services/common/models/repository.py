@@ -17,9 +17,11 @@ from services.common.errors import (
 from services.common.models import staging
 from services.common.models.golden import GoldenExamples
 from services.common.models.manifest import MANIFEST_FILE, Manifest, VersionContent, check_name
+from services.common.models.releases import Releases
 
 Generation = frozenset[tuple[str, int, int]]
-"""(name, version, change time of its folder in ns) of every version; equal: nothing changed."""
+"""(name, version, change time of its folder in ns) of every version, and (name, 0, sequence) of
+the releases of every model; equal: nothing changed."""
 
 Build = Callable[[Path], VersionContent]
 """Writes a version's files into a folder and says what they are."""
@@ -57,7 +59,7 @@ class ModelRepository:
 
     def list_models(self) -> tuple[str, ...]:
         """Return the names of all models that have a version, sorted."""
-        return tuple(sorted({name for name, _, _ in self.generation()}))
+        return tuple(sorted({name for name, version, _ in self.generation() if version}))
 
     def versions(self, name: str) -> tuple[int, ...]:
         """Return the versions of a model, ascending; none for an unknown model."""
@@ -81,6 +83,8 @@ class ModelRepository:
                 with suppress(FileNotFoundError):
                     changed = (self._root / name / str(version)).stat().st_mtime_ns
                     found.add((name, version, changed))
+            if (sequence := staging.last_change(self._root / name)) > 0:
+                found.add((name, 0, sequence))
         return frozenset(found)
 
     def load_manifest(self, name: str, version: int) -> Manifest:
@@ -125,7 +129,7 @@ class ModelRepository:
 
     def verify(self, manifest: Manifest) -> None:
         """Raise ModelRefusedError, naming the file, when any file of a version is not whole."""
-        for stored in (*manifest.artefacts, manifest.golden):
+        for stored in manifest.files:
             stored.verify(self._folder(manifest.name, manifest.version))
 
     def publish(self, name: str, build: Build) -> Manifest:
@@ -140,7 +144,7 @@ class ModelRepository:
         try:
             with staging.staging_folder(model_folder) as folder:
                 content = build(folder)
-                for stored in (*content.artefacts, content.golden):
+                for stored in content.files:
                     stored.verify(folder)
 
                 def finish(version: int) -> None:
@@ -175,6 +179,42 @@ class ModelRepository:
                 f"cannot remove {name}:{version} from {self._root}: {error.strerror or error}",
                 reason="REPOSITORY_UNAVAILABLE",
             ) from error
+
+    def releases(self, name: str) -> Releases:
+        """Return what was decided about the versions of a model, if anything was.
+
+        Raises ModelRefusedError, naming the file, when the record is not whole.
+        """
+        folder = self._root / check_name(name)
+        sequence = staging.last_change(folder)
+        if not sequence:
+            return Releases()
+        path = staging.change_path(folder, sequence)
+        return Releases.from_json(path.read_bytes(), str(path))
+
+    def change_releases(self, name: str, change: Callable[[Releases], Releases]) -> Releases:
+        """Apply a change to the releases of a model, and return what they are now.
+
+        `change` is called again with what another process decided meanwhile. Raises what it
+        raises, and UnavailableError (REPOSITORY_UNAVAILABLE) when the disk does not take it.
+        """
+        folder = self._root / check_name(name)
+        while True:
+            before = self.releases(name)
+            after = change(before)
+            if after.sequence == before.sequence:
+                return after
+            try:
+                staging.write_change(folder, after.sequence, after.to_json())
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise UnavailableError(
+                    f"cannot change the releases of {name!r} in {self._root}: "
+                    f"{error.strerror or error}",
+                    reason="REPOSITORY_UNAVAILABLE",
+                ) from error
+            return after
 
     def _folder(self, name: str, version: int) -> Path:
         return self._root / check_name(name) / str(version)

@@ -4,6 +4,7 @@
     <model>/.staging-<id>/    being written by the process that holds a lock on the folder
     <model>/.removed-<n>      version n existed once; its number is not given again
     <model>/<n>/              version n, never changed afterwards
+    <model>/releases/<n>.json the nth change of what is served (releases.py)
 
 The locks are flock(2): the kernel gives them back when their process dies, however it dies, and
 so tells a dead publisher's folder from a living one's.
@@ -23,6 +24,10 @@ from services.common.errors import UnavailableError
 
 LOCK_TIMEOUT_S: Final = 30.0
 """The lock is held for a rename or so; whoever holds it longer is stopped or on a dead disk."""
+
+RELEASES: Final = "releases"
+KEPT_CHANGES: Final = 100
+"""How many records of former releases stay, for people to look at."""
 
 _POLL_S: Final = 0.01
 _LOCK_FILE: Final = ".lock"
@@ -89,6 +94,36 @@ def remove(model_folder: Path, version: int) -> None:
         (model_folder / str(version)).rename(trash)
         _sync(model_folder)
     shutil.rmtree(trash, ignore_errors=True)
+
+
+def last_change(model_folder: Path) -> int:
+    """Return the number of the last change of a model's releases; 0: there was none."""
+    try:
+        names = os.listdir(model_folder / RELEASES)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return max((int(stem) for stem in stems if _is_version(stem)), default=0)
+
+
+def change_path(model_folder: Path, sequence: int) -> Path:
+    """Return the file of a change."""
+    return model_folder / RELEASES / f"{sequence}.json"
+
+
+def write_change(model_folder: Path, sequence: int, content: bytes) -> None:
+    """Write a change whole or not at all; FileExistsError when there is one of that number."""
+    path = change_path(model_folder, sequence)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.parent / f"{_STAGING}{uuid.uuid4().hex}"
+    try:
+        draft.write_bytes(content)
+        _sync(draft)
+        os.link(draft, path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+    (path.parent / f"{sequence - KEPT_CHANGES}.json").unlink(missing_ok=True)
 
 
 def _is_version(name: str) -> bool:
