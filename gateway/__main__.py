@@ -14,6 +14,7 @@ from gateway.checks import Limits
 from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
 from gateway.dispatcher import Dispatcher
+from gateway.models import Models
 from gateway.pipeline import Pipeline
 from gateway.pixels import PixelMemory
 from gateway.preprocessing import PreprocessingClient, connect_preprocessing
@@ -73,6 +74,7 @@ class Gateway(Service):
                 RecognitionServicer(
                     pipeline,
                     self._catalog,
+                    Models(self._catalog, self._shards.links),
                     limits,
                     settings.max_stream_requests,
                     self._draining,
@@ -117,6 +119,8 @@ class Gateway(Service):
     def _shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
         self._catalog.report(shard, report)
         self._dispatcher.shard_reported(shard, self._catalog.reports[shard])
+        if report.models_included:
+            self._dispatcher.give_up(self._catalog.why_not)
         self._notify()
 
     def _shards_changed(self) -> None:

@@ -5,23 +5,28 @@ from dataclasses import dataclass
 
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2, tensor_pb2
+from gateway.catalog import Wanted
 from gateway.pixels import TensorRows, picture_bytes
 from gateway.requests import DEFAULT_TOP_K, Options, Prepared
 from services.common.deadline import Deadline
 from services.common.errors import InvalidRequestError
 
 
-def check_selector(selector: recognition_pb2.ModelSelector) -> tuple[str, int | None]:
-    """Return the name and version (None: the newest) that a caller wants."""
+def check_selector(selector: recognition_pb2.ModelSelector) -> Wanted:
+    """Return what a caller asks for; InvalidRequestError when it makes no sense."""
     if not selector.name:
         raise InvalidRequestError("the request must name a model", reason="MODEL_REQUIRED")
     if not selector.HasField("version"):
-        return selector.name, None
+        return Wanted(selector.name, label=selector.label)
+    if selector.label:
+        raise InvalidRequestError(
+            "the request names both a version and a label", reason="AMBIGUOUS_MODEL"
+        )
     if selector.version < 1:
         raise InvalidRequestError(
             f"versions count from 1, not {selector.version}", reason="INVALID_VERSION"
         )
-    return selector.name, selector.version
+    return Wanted(selector.name, selector.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
 from gateway.expectation import Expectation
 from gateway.fallback import Fallback
-from gateway.pieces import News, Piece, timeout_error
+from gateway.pieces import News, Piece, refusal_error, timeout_error
 from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
 from gateway.sending import Sender, output_of
@@ -27,6 +27,7 @@ from services.common.errors import (
     OverloadedError,
 )
 from services.common.http2.channel import Channel
+from services.common.models.key import ModelKey
 from services.common.rpc.fleet import Fleet
 
 log = structlog.get_logger(__name__)
@@ -169,6 +170,17 @@ class Dispatcher:
         """Forget what other shards reported."""
         self._fallback.shards_are(shards)
 
+    def give_up(self, why_not: Callable[[ModelKey], FacetError | None]) -> None:
+        """Fail the pieces of models that will not be served; `why_not` says why, or None."""
+        waiting = [piece for piece in self._pieces.values() if piece.waits]
+        errors = {key: why_not(key) for key in {piece.key for piece in waiting}}
+        given_up = []
+        for piece in waiting:
+            if (error := errors[piece.key]) is not None:
+                piece.answer.set_exception(error)
+                given_up.append(piece)
+        self._unwanted(given_up, inference_pb2.UNWANTED_REASON_CANCELLED)
+
     def _place_waiting(self) -> None:
         """Without a scheduler, place every piece that waits and can be placed."""
         if self._news is None:
@@ -177,12 +189,9 @@ class Dispatcher:
                     self._start(placed.lease, self._untold, partial(self._fallback.ended, placed))
 
     def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
-        error = OverloadedError(
-            f"the cluster is busy: the answer would take {refusal.predicted_ms} ms, "
-            f"too close to the deadline or beyond it",
-            retry_after_s=refusal.retry_after_ms / 1000,
-        )
-        self._pressed_until = asyncio.get_running_loop().time() + PRESSED_S
+        error = refusal_error(refusal)
+        if refusal.reason == scheduler_pb2.REFUSAL_REASON_OVERLOADED:
+            self._pressed_until = asyncio.get_running_loop().time() + PRESSED_S
         if (expected := self._expected.get(refusal.request_id)) is not None:
             expected.refuse(error)
         refused = [

@@ -6,7 +6,7 @@ from typing import Self
 
 from gateway.pieces import News
 from services.common.deadline import Deadline
-from services.common.errors import OverloadedError
+from services.common.errors import FacetError
 
 
 class Expectation:
@@ -29,7 +29,7 @@ class Expectation:
         self._admitted = admitted
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
-        self._refusal: OverloadedError | None = None
+        self._refusal: FacetError | None = None
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -64,7 +64,7 @@ class Expectation:
         if self._admitted is not None and not self._admitted.done():
             self._admitted.set_result(None)
 
-    def refuse(self, refusal: OverloadedError) -> None:
+    def refuse(self, refusal: FacetError) -> None:
         """Raise the refusal where the pictures are waited for."""
         if self._task is not None and self._refusal is None:
             self._refusal = refusal

@@ -11,7 +11,13 @@ from gateway.pixels import Pixels
 from gateway.requests import Output
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
-from services.common.errors import DeadlineExceededError, FacetError
+from services.common.errors import (
+    DeadlineExceededError,
+    FacetError,
+    ModelRefusedError,
+    OverloadedError,
+)
+from services.common.models.key import ModelKey
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +45,11 @@ class Piece:
     links: list[ShardLink] = field(default_factory=list)
     """Shards that have it and have not answered."""
     last_error: FacetError | None = None
+
+    @property
+    def key(self) -> ModelKey:
+        """The version that is to run it."""
+        return ModelKey.from_message(self.model)
 
     @property
     def answered(self) -> bool:
@@ -145,6 +156,25 @@ class News:
         self._next.lost.add(
             piece_id=piece.piece_id, grant_id=lease.grant_id, shard_unreachable=True
         )
+
+
+def refusal_error(refusal: scheduler_pb2.Refusal) -> FacetError:
+    """What a caller is told whose request the scheduler refuses."""
+    retry_after_s = refusal.retry_after_ms / 1000
+    if refusal.reason == scheduler_pb2.REFUSAL_REASON_MODEL_TOO_LARGE:
+        return ModelRefusedError("no shard has the memory for the model", reason="MODEL_TOO_LARGE")
+    if refusal.reason == scheduler_pb2.REFUSAL_REASON_MODEL_LOADING:
+        return OverloadedError(
+            f"the model is being loaded, which takes {refusal.predicted_ms} ms or so, "
+            f"too close to the deadline or beyond it",
+            reason="MODEL_LOADING",
+            retry_after_s=retry_after_s,
+        )
+    return OverloadedError(
+        f"the cluster is busy: the answer would take {refusal.predicted_ms} ms, "
+        f"too close to the deadline or beyond it",
+        retry_after_s=retry_after_s,
+    )
 
 
 def timeout_error(pieces: list[Piece]) -> FacetError:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
+from gateway.models import Models
 from gateway.pipeline import Pipeline
 from services.common.deadline import Deadline
-from services.common.errors import FacetError
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
 from services.common.statuses import to_status
@@ -21,12 +21,14 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self,
         pipeline: Pipeline,
         catalog: Catalog,
+        models: Models,
         limits: Limits,
         max_stream_requests: int,
         draining: asyncio.Event,
     ) -> None:
         self._pipeline = pipeline
         self._catalog = catalog
+        self._models = models
         self._limits = limits
         self._max_stream_requests = max_stream_requests
         self._draining = draining
@@ -65,7 +67,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     async def ListModels(
         self, request: recognition_pb2.ListModelsRequest, context: ServicerContext
     ) -> recognition_pb2.ListModelsResponse:
-        """List the versions that can answer now."""
+        """List the versions that shards have loaded."""
         models = [_model(served) for served in self._catalog.served()]
         return recognition_pb2.ListModelsResponse(models=models)
 
@@ -74,9 +76,10 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.GetModelResponse:
         """Describe one version."""
         try:
-            served = self._catalog.describe(*check_selector(request.model))
-        except FacetError as error:
-            await abort(context, error)
+            deadline = self._limits.deadline(context.time_remaining())
+            served = await self._models.describe(check_selector(request.model), deadline)
+        except Exception as error:
+            await abort(context, domain_error(error))
         response = recognition_pb2.GetModelResponse(model=_model(served))
         response.model.labels.extend(served.descriptor.labels)
         return response
@@ -86,7 +89,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.RecognizeResponse:
         check_one_source(request)
         options = check_options(request.options)
-        model = self._catalog.resolve(*check_selector(request.model))
+        model = await self._models.find(check_selector(request.model), deadline)
         if request.HasField("tensor"):
             prepared = self._limits.tensor(request.tensor, model.input)
             return await self._pipeline.recognize_prepared(prepared, model, options, deadline)

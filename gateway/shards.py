@@ -5,14 +5,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
+from grpc_status import rpc_status
 
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
+from facet.type.v1 import model_pb2
 from services.common.deadline import Deadline
+from services.common.errors import UnavailableError
 from services.common.http2.channel import Channel
+from services.common.models.key import ModelKey
 from services.common.registry import Instance
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.rpc.links import Link
 from services.common.shared_memory import shares_memory
+from services.common.statuses import from_status
 
 RETRY_S: Final = 0.2
 
@@ -63,6 +68,25 @@ class ShardLink:
     def tell(self, request: inference_pb2.InferRequest) -> None:
         """See `Link.tell`."""
         self._calls.tell(request)
+
+    async def describe(self, model: ModelKey, deadline: Deadline) -> model_pb2.ModelDescriptor:
+        """Return what the shard knows of a version that it need not have loaded.
+
+        Raises its domain error, and UnavailableError when it does not answer.
+        """
+        request = inference_pb2.DescribeModelRequest(model=model.to_message())
+        async with Channel(self._instance.address) as channel:
+            stub = inference_pb2_grpc.InferenceServiceStub(channel)
+            try:
+                response: inference_pb2.DescribeModelResponse = await stub.DescribeModel(
+                    request, timeout=deadline.remaining_s
+                )
+            except grpc.aio.AioRpcError as error:
+                status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed
+                if status is None:
+                    raise UnavailableError(f"{self._instance.id}: {error.details()}") from error
+                raise from_status(status) from error
+        return response.model
 
     def retire(self) -> None:
         """Let `run` return once the calls in flight have ended; there are no more reports."""

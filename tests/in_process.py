@@ -17,7 +17,7 @@ from services.inference.host import ModelHost
 from services.inference.servicer import InferenceServicer
 from services.inference.shard import REASONS, Shard
 from tests.fakes import MemoryRegistry, NumpyEngine
-from tests.inference.models import MODEL, engine_of, load
+from tests.inference.models import MODEL, engine_of, host_of, load
 from tests.servers import RunningServer
 
 
@@ -52,7 +52,7 @@ class RunningShard:
         self.name = name
         self._held = held
         load_one = partial(load, repository, **described)
-        self.host = ModelHost(repository, load_one, 2, self._models_changed)
+        self.host = host_of(repository, load_one, self._models_changed, shard=name)
         self.device = Device(self.host.find)
         self.shard: _ListeningShard | None = None
         self.draining = asyncio.Event()
@@ -95,6 +95,7 @@ class RunningShard:
                 self.device.run(),
                 self.shard.expire_grants(),
                 self.host.follow(),
+                self.host.obey(),
                 follow_leader(self._registry, SCHEDULER_ROLE, self.shard.session),
             )
         ]

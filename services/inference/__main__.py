@@ -12,7 +12,9 @@ from services.common.models.repository import ModelRepository
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
 from services.inference.device import Device
-from services.inference.host import ModelHost, load_model
+from services.inference.host import ModelHost
+from services.inference.loaded_model import load_model
+from services.inference.memory import default_budget
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
 from services.inference.shard import Shard
@@ -33,7 +35,15 @@ class InferenceShard(Service):
             threads=settings.threads,
             max_batch=settings.max_batch,
         )
-        self._host = ModelHost(repository, load, settings.keep_versions, self._models_changed)
+        self._host = ModelHost(
+            repository,
+            load,
+            self._models_changed,
+            shard=context.instance.id,
+            keep_versions=settings.keep_versions,
+            max_batch=settings.max_batch,
+            budget_bytes=settings.model_memory_bytes or default_budget(),
+        )
         self._device = Device(self._host.find)
         self._shard = Shard(context.instance, self._host, self._device)
         self._draining = asyncio.Event()
@@ -54,6 +64,7 @@ class InferenceShard(Service):
         background(self._device.run())
         background(self._shard.expire_grants())
         background(self._host.follow())
+        background(self._host.obey())
         background(follow_leader(self._registry, SCHEDULER_ROLE, self._shard.session))
 
     async def drain(self) -> None:

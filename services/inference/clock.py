@@ -2,7 +2,7 @@
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Cost, CostModel, Ran
-from services.inference.host import LoadedModel
+from services.inference.loaded_model import LoadedModel
 
 
 class DeviceClock:

@@ -13,7 +13,7 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
 from services.inference.clock import DeviceClock
-from services.inference.host import LoadedModel
+from services.inference.loaded_model import LoadedModel
 
 
 @dataclass(slots=True)

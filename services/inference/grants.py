@@ -40,6 +40,11 @@ class GrantBook(Generic[PartT]):
         """Announced grants whose tensors are not all there."""
         return sum(g.announced and not (g.left or g.finished) for g in self._grants.values())
 
+    def has_left(self, grant_id: str) -> bool:
+        """The batch of a grant is with the device, or was."""
+        grant = self._grants.get(grant_id)
+        return grant is not None and grant.left
+
     def forget_scheduler(self) -> None:
         """The scheduler's stream ended: nothing of its grants is to be reported any more."""
         for grant_id, grant in list(self._grants.items()):

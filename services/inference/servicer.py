@@ -6,8 +6,10 @@ from typing import Final
 
 from facet.cluster.v1 import cluster_pb2
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
+from services.common.errors import FacetError
+from services.common.models.key import ModelKey
 from services.common.rpc.calls import serve_calls
-from services.common.rpc.context import ServicerContext
+from services.common.rpc.context import ServicerContext, abort
 from services.inference.batch import Caller
 from services.inference.device import Load
 from services.inference.host import ModelHost
@@ -57,6 +59,16 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                 yield self._report(sequence, load, models=models_changed)
             models_changed = await _set_within(changed, LOAD_PERIOD_S)
 
+    async def DescribeModel(
+        self, request: inference_pb2.DescribeModelRequest, context: ServicerContext
+    ) -> inference_pb2.DescribeModelResponse:
+        """Describe a version, loaded or not."""
+        try:
+            descriptor = self._host.describe(ModelKey.from_message(request.model))
+        except FacetError as error:
+            await abort(context, error)
+        return inference_pb2.DescribeModelResponse(model=descriptor)
+
     def _report(
         self, sequence: int, load: cluster_pb2.ShardLoad, *, models: bool
     ) -> inference_pb2.WatchShardResponse:
@@ -69,6 +81,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                 cluster_pb2.RefusedModel(model=key.to_message(), reason=reason)
                 for key, reason in sorted(self._host.refused.items())
             )
+            report.releases.extend(self._host.releases)
         return report
 
     def _load_message(self) -> cluster_pb2.ShardLoad:

@@ -11,6 +11,7 @@ from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.http2.channel import Channel
 from services.common.http2.client_call import Call
+from services.common.models.key import ModelKey
 from services.common.registry import Instance
 from services.common.scheduling.costs import Ran
 from services.common.scheduling.lead import Lead
@@ -139,19 +140,30 @@ class Shard:
                 hello=hello,
                 models=self._host.descriptors,
                 models_included=True,
+                shelf=self._host.shelf_message(),
                 draining=self._draining,
             )
         )
         self.consider_pull()
         try:
             async for response in stream:
-                self._granted(response.grant)
+                if response.HasField("placement"):
+                    self._host.hold(map(ModelKey.from_message, response.placement.hold))
+                else:
+                    self._granted(response.grant)
         finally:
             stream.cancel()
+            self._host.hold(None)
 
     def models_changed(self) -> None:
-        """Tell the scheduler what can run here now."""
-        self._say(scheduler_pb2.PullRequest(models=self._host.descriptors, models_included=True))
+        """Tell the scheduler what can run here now, and what could."""
+        self._say(
+            scheduler_pb2.PullRequest(
+                models=self._host.descriptors,
+                models_included=True,
+                shelf=self._host.shelf_message(),
+            )
+        )
 
     async def drain(self) -> None:
         """Take no more grants and wait until those in hand are finished."""
@@ -165,8 +177,11 @@ class Shard:
         if self._pulled_at is not None:
             self._arrivals[grant.grant_id] = (self._pulled_at, grant.parked_us / 1e6)
         self._pulled_at = None
-        if self._grants.announce(grant.grant_id, grant.parts, now + grant.expires_ms / 1000):
+        finished = self._grants.announce(grant.grant_id, grant.parts, now + grant.expires_ms / 1000)
+        if finished or self._grants.has_left(grant.grant_id):  # its parts were quicker
+            self._note_arrival(grant.grant_id)
             self._arrivals.pop(grant.grant_id, None)
+        if finished:
             self._report_finished(grant.grant_id, None)
         self._expiry_changed.set()
         self._note_idle()

@@ -12,22 +12,33 @@ Who gets what, and why, is in granting.py; this module keeps the books:
     shards ── pulled, finished, left ──► Fleet (fleet.py): credits, clocks, costs
     dispatchers ── enqueue, ended, lost ─► FairQueue (fairness.py) ⇄ Leases (leases.py)
     assign(now) ◄── Granting (granting.py): level, fairness, hedging
+    orders(now) ◄── Placing (placing.py): which shards hold which models
 """
 
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission, hedging
 from services.scheduler.calibration import Calibration
-from services.scheduler.descriptors import Grant, Piece, PieceKey, Promise, Refusal, Serving
+from services.scheduler.descriptors import (
+    Grant,
+    Piece,
+    PieceKey,
+    Promise,
+    Refusal,
+    Serving,
+    Why,
+)
 from services.scheduler.expected import Expectations, Expected, RequestKey
 from services.scheduler.fairness import FairQueue
 from services.scheduler.fleet import FAR_S, Fleet
 from services.scheduler.granting import Granting
 from services.scheduler.leases import Leases
+from services.scheduler.placing import Offer, Order, Placing
 
 
 class Scheduler:
@@ -44,6 +55,7 @@ class Scheduler:
         self._expected = Expectations()
         self._calibration = Calibration()
         self._leases = Leases()
+        self._placing = Placing()
         budget = hedging.HedgeBudget(hedge_share)
         self._granting = Granting(epoch, self._fleet, self._queues, self._leases, budget)
 
@@ -60,7 +72,17 @@ class Scheduler:
         Its message carries, for each version, the maximum batch and what warming up took for
         each batch size. What was learned of a version that it served before is kept.
         """
-        self._fleet.serve(shard, serving)
+        self._placing.has(shard, serving)
+        stays = {
+            model: terms
+            for model, terms in serving.items()
+            if not self._placing.leaves(shard, model)
+        }
+        self._fleet.serve(shard, stays)
+
+    def shard_offers(self, shard: str, offer: Offer) -> None:
+        """The shard could hold these versions, and is to be told which; see `orders`."""
+        self._placing.offered(shard, offer)
 
     def shard_pulled(
         self, shard: str, now: float, remaining_s: float = 0.0, flight_s: float | None = None
@@ -77,6 +99,7 @@ class Scheduler:
         """The shard wants no more grants; it finishes those that it has."""
         self._fleet.serve(shard, {})
         self._fleet.forget_credits(shard)
+        self._placing.left(shard)
 
     def grant_finished(
         self, shard: str, grant_id: str, now: float, ran: Iterable[Ran] = ()
@@ -91,6 +114,7 @@ class Scheduler:
 
     def shard_left(self, shard: str) -> None:
         """The shard's stream ended: what it was leased goes back to the queue."""
+        self._placing.left(shard)
         for grant_id in self._fleet.leave(shard):
             self._take_back(grant_id)
 
@@ -103,8 +127,10 @@ class Scheduler:
         and the id and images of each piece (at most the maximum batch).
         """
         first, images = pieces[0], sum(piece.images for piece in pieces)
+        self._note_asked(first.model, images, now)
         predicted_s = self._predicted_s(first.model, images, first.tenant, now)
-        if (refusal := self._refusal(predicted_s, first.deadline - now)) is None:
+        refusal = self._refusal(first.model, predicted_s, first.deadline - now)
+        if refusal is None:
             self.enqueue(pieces)
             pieces[-1].promise = Promise(now, predicted_s)
         return refusal
@@ -115,11 +141,12 @@ class Scheduler:
         What is admitted counts as queued from now on, until its pieces are or it is abandoned.
         """
         model, images = expected.model, expected.images
+        self._note_asked(model, images, now)
         predicted_s = self._predicted_s(model, images, expected.tenant, now)
         if predicted_s and (prepared_s := self._expected.prepared_in(model, images)):
             # What is prepared last has at least its own run before it.
             predicted_s = max(predicted_s, prepared_s + self._fleet.run_s(model, images))
-        if (refusal := self._refusal(predicted_s, expected.deadline - now)) is None:
+        if (refusal := self._refusal(model, predicted_s, expected.deadline - now)) is None:
             self._expected.add(expected, Promise(now, predicted_s))
         return refusal
 
@@ -193,6 +220,13 @@ class Scheduler:
                 dropped.append(key)
         return dropped
 
+    def orders(self, now: float) -> list[Order]:
+        """Return what shards are to hold from now on, where that changes."""
+        if not self._placing.due(now):
+            return []
+        coming = {model for model in self._expected.models if self._expected.images(model)}
+        return self._placing.orders(now, self._queues.keys() | coming, self._stop)
+
     @property
     def wake_at(self) -> float | None:
         """When `assign` is to be called again though no message came; None: not before one.
@@ -227,11 +261,12 @@ class Scheduler:
     def _predicted_s(self, model: ModelKey, images: int, tenant: str, now: float) -> float:
         """Return when a new request would have been run, in seconds; 0 where that is not known.
 
-        A model that no shard serves at the moment is waited for: its shards may be restarting.
+        A model that no shard serves at the moment is waited for: it is loaded, or its shards are
+        restarting.
         """
         lane = self._fleet.lane(model)
         if lane is None or not lane.members:
-            return 0.0
+            return self._placing.load_s(model)
         self._fleet.settle(now)
         coming = self._expected.images(model)
         own, tenants = coming[tenant], coming.keys() | {tenant}
@@ -245,8 +280,26 @@ class Scheduler:
         # Where all shards hang, it waits as well.
         return 0.0 if predicted_s > FAR_S / 2 else predicted_s
 
-    def _refusal(self, predicted_s: float, budget_s: float) -> Refusal | None:
+    def _refusal(self, model: ModelKey, predicted_s: float, budget_s: float) -> Refusal | None:
+        if self._fleet.lane(model) is None:
+            return self._cold_refusal(model, predicted_s, budget_s)
         return admission.refusal(predicted_s * self._calibration.factor, budget_s)
+
+    def _cold_refusal(self, model: ModelKey, load_s: float, budget_s: float) -> Refusal | None:
+        if self._placing.too_large(model):
+            return Refusal(load_s, budget_s, admission.MAX_RETRY_S, Why.MODEL_TOO_LARGE)
+        refusal = admission.refusal(load_s, budget_s)
+        return refusal and replace(refusal, retry_after_s=load_s, why=Why.MODEL_LOADING)
+
+    def _note_asked(self, model: ModelKey, images: int, now: float) -> None:
+        served = self._fleet.lane(model) is not None
+        self._placing.asked(model, images, now, served=served)
+
+    def _stop(self, shard: str, model: ModelKey) -> bool:
+        """Grant a shard nothing more of a model; tell whether it has nothing of it in hand."""
+        self._fleet.withdraw(shard, model)
+        in_hand = self._fleet.shards[shard].grants.values()
+        return all(grant.model != model for grant in in_hand)
 
     def _note_end(self, key: PieceKey, now: float) -> None:
         piece = self._leases.pieces.get(key)

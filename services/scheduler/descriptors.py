@@ -1,6 +1,7 @@
 """What the scheduling core takes in and gives out: values without behaviour."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import NamedTuple
 
 from services.common.models.key import ModelKey
@@ -86,6 +87,16 @@ class Grant(NamedTuple):
     empty."""
 
 
+class Why(Enum):
+    """Why a request is refused."""
+
+    OVERLOADED = auto()
+    MODEL_LOADING = auto()
+    """No shard has the model; one loads it now, which takes too long for this request."""
+    MODEL_TOO_LARGE = auto()
+    """No shard has the memory for the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A request that could not be answered in time."""
@@ -95,3 +106,4 @@ class Refusal:
     allowed_s: float
     """The share of its time that the prediction may use up."""
     retry_after_s: float
+    why: Why = Why.OVERLOADED

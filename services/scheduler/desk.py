@@ -14,7 +14,14 @@ from services.common.scheduling.costs import Ran
 from services.scheduler.core import Scheduler
 from services.scheduler.descriptors import Grant, PieceKey, Refusal
 from services.scheduler.expected import RequestKey
-from services.scheduler.messages import expected_in, requests_in, serving
+from services.scheduler.messages import (
+    expected_in,
+    offer,
+    order_message,
+    refusal_message,
+    requests_in,
+    serving,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +67,7 @@ class Desk:
         self._core = core
         self._stream_numbers = itertools.count(1)
         self._dispatchers: dict[str, Outbox[scheduler_pb2.DispatchResponse]] = {}
-        self._shards: dict[str, Outbox[scheduler_pb2.Grant]] = {}
+        self._shards: dict[str, Outbox[scheduler_pb2.PullResponse]] = {}
         self._addresses: dict[str, str] = {}
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at: float | None = None
@@ -84,18 +91,18 @@ class Desk:
         self._core.dispatcher_left(key, time.monotonic())
         log.info("dispatcher left", dispatcher=key.rpartition("/")[0])
 
-    def shard_joined(self, hello: scheduler_pb2.ShardHello) -> Outbox[scheduler_pb2.Grant]:
+    def shard_joined(self, hello: scheduler_pb2.ShardHello) -> Outbox[scheduler_pb2.PullResponse]:
         """Return the outbox of the shard's stream; a former stream of that shard ends."""
         if (former := self._shards.get(hello.shard)) is not None:
             former.close()
-        outbox: Outbox[scheduler_pb2.Grant] = Outbox()
+        outbox: Outbox[scheduler_pb2.PullResponse] = Outbox()
         self._shards[hello.shard] = outbox
         self._addresses[hello.shard] = hello.address
         self._core.shard_joined(hello.shard, time.monotonic())
         log.info("shard joined", shard=hello.shard, address=hello.address)
         return outbox
 
-    def shard_left(self, shard: str, outbox: Outbox[scheduler_pb2.Grant]) -> None:
+    def shard_left(self, shard: str, outbox: Outbox[scheduler_pb2.PullResponse]) -> None:
         """Take back what the shard was leased, unless it has a newer stream."""
         if self._shards.get(shard) is outbox:
             del self._shards[shard], self._addresses[shard]
@@ -147,7 +154,7 @@ class Desk:
     def shard_said(
         self,
         shard: str,
-        outbox: Outbox[scheduler_pb2.Grant],
+        outbox: Outbox[scheduler_pb2.PullResponse],
         request: scheduler_pb2.PullRequest,
     ) -> None:
         """Apply one message of a shard, unless it has a newer stream."""
@@ -159,6 +166,8 @@ class Desk:
             self._core.grant_finished(shard, grant_id, now, ran)
         if request.models_included:
             self._core.shard_serves(shard, serving(request.models))
+        if request.HasField("shelf"):
+            self._core.shard_offers(shard, offer(request.shelf))
         if request.pull:
             flight_s = request.flight_us / 1e6 if request.HasField("flight_us") else None
             self._core.shard_pulled(shard, now, request.remaining_us / 1e6, flight_s)
@@ -183,11 +192,7 @@ class Desk:
                 dispatcher.put(scheduler_pb2.DispatchResponse(wasted_images=self._told_wasted))
 
     def _refuse(self, request: RequestKey, refusal: Refusal) -> None:
-        refused = scheduler_pb2.Refusal(
-            request_id=request.request_id,
-            predicted_ms=int(refusal.predicted_s * 1000),
-            retry_after_ms=int(refusal.retry_after_s * 1000),
-        )
+        refused = refusal_message(request.request_id, refusal)
         self._dispatchers[request.dispatcher].put(
             scheduler_pb2.DispatchResponse(refusals=[refused])
         )
@@ -196,6 +201,8 @@ class Desk:
         now = time.monotonic()
         for grant in self._core.assign(now):
             self._deliver(grant)
+        for order in self._core.orders(now):
+            self._shards[order.shard].put(order_message(order))
         self._wake_up_at(self._core.wake_at, now)
 
     def _wake_up_at(self, moment: float | None, now: float) -> None:
@@ -217,16 +224,15 @@ class Desk:
         parts: dict[str, list[int]] = defaultdict(list)
         for piece in grant.pieces:
             parts[piece.dispatcher].append(piece.piece_id)
-        self._shards[grant.shard].put(
-            scheduler_pb2.Grant(
-                grant_id=grant.grant_id,
-                model=grant.model.to_message(),
-                parts=len(parts),
-                images=grant.images,
-                expires_ms=PART_WAIT_MS,
-                parked_us=int(grant.parked_s * 1e6),
-            )
+        granted = scheduler_pb2.Grant(
+            grant_id=grant.grant_id,
+            model=grant.model.to_message(),
+            parts=len(parts),
+            images=grant.images,
+            expires_ms=PART_WAIT_MS,
+            parked_us=int(grant.parked_s * 1e6),
         )
+        self._shards[grant.shard].put(scheduler_pb2.PullResponse(grant=granted))
         best = [
             scheduler_pb2.Candidate(
                 shard=candidate.shard, finish_us=max(0, int(candidate.finish_in_s * 1e6))

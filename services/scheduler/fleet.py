@@ -67,6 +67,11 @@ class Fleet:
             shard.members[model] = member
             self._lanes.setdefault(model, Lane()).add(member, ready=bool(shard.credits))
 
+    def withdraw(self, name: str, model: ModelKey) -> None:
+        """The shard serves a version no more, whatever it has in hand; harmless if it did not."""
+        if self.shards[name].members.pop(model, None) is not None:
+            self._remove(model, name)
+
     def pulled(self, name: str, now: float, remaining_s: float, flight_s: float | None) -> None:
         """Add a credit; what the shard says of its own rest counts more than our prediction."""
         shard = self.shards[name]

@@ -28,6 +28,8 @@ LOOK_S: Final = 0.001
 LOOK_SHARE: Final = 0.1
 """A parked member is looked at again no sooner, and not before what it waits for is a tenth later
 than it is: where several are late together, none gains on another for a long time."""
+ROUNDING_S: Final = 1e-9
+"""Two ways of computing one moment may differ by so much."""
 SHOWN: Final = 3
 """Candidates that a grant names."""
 
@@ -188,7 +190,7 @@ class Lane:
         first_at: float = np.where(gaps > 0, falls_back + gaps / gain, 0.0).max().item()
         level = self._level_at(queued)
         gap = starts.item(at) + share * self._c.item(at) - level
-        if gap > 0:  # otherwise its share is large enough: it is parked for another reason
+        if gap > -ROUNDING_S:  # otherwise its share suffices: it is parked for another reason
             one_at: float = np.where(starts <= level, falls_back, np.inf).min().item()
             first_at = min(first_at, one_at + gap / gain)
         late: float = np.where(gaps > 0, (now - self._end) * self._busy, 0.0).max().item()

@@ -1,14 +1,23 @@
-"""Messages of the streams → values of the core."""
+"""Messages of the streams ⇄ values of the core."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Cost, Ran
-from services.scheduler.descriptors import Piece, PieceKey, Serving
+from services.scheduler.descriptors import Piece, PieceKey, Refusal, Serving, Why
 from services.scheduler.expected import Expected, RequestKey
+from services.scheduler.placement import NO_CLAIM
+from services.scheduler.placing import Offer, Offered, Order
+
+REASONS: Final = {
+    Why.OVERLOADED: scheduler_pb2.REFUSAL_REASON_OVERLOADED,
+    Why.MODEL_LOADING: scheduler_pb2.REFUSAL_REASON_MODEL_LOADING,
+    Why.MODEL_TOO_LARGE: scheduler_pb2.REFUSAL_REASON_MODEL_TOO_LARGE,
+}
 
 
 def requests_in(
@@ -52,6 +61,36 @@ def serving(models: Iterable[model_pb2.ModelDescriptor]) -> dict[ModelKey, Servi
         ModelKey.from_message(model.model): Serving(model.max_batch, _measured(model))
         for model in models
     }
+
+
+def offer(shelf: scheduler_pb2.Shelf) -> Offer:
+    """Return what a shard could hold."""
+    models = {
+        ModelKey.from_message(each.model): Offered(
+            bytes=each.memory_bytes,
+            load_s=each.load_us / 1e6,
+            standing=each.standing or NO_CLAIM,
+            refused=each.refused,
+        )
+        for each in shelf.models
+    }
+    return Offer(shelf.budget_bytes, models)
+
+
+def order_message(order: Order) -> scheduler_pb2.PullResponse:
+    """Return what tells a shard what to hold."""
+    hold = [model.to_message() for model in order.hold]
+    return scheduler_pb2.PullResponse(placement=scheduler_pb2.Placement(hold=hold))
+
+
+def refusal_message(request_id: int, refusal: Refusal) -> scheduler_pb2.Refusal:
+    """Return what tells a dispatcher that a request is refused."""
+    return scheduler_pb2.Refusal(
+        request_id=request_id,
+        predicted_ms=int(refusal.predicted_s * 1000),
+        retry_after_ms=int(refusal.retry_after_s * 1000),
+        reason=REASONS[refusal.why],
+    )
 
 
 def _measured(model: model_pb2.ModelDescriptor) -> tuple[Ran, ...]:

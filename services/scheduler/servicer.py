@@ -62,9 +62,9 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         )
         try:
             self._desk.shard_said(shard, outbox, first)
-            async for grants in outbox.batches():
-                for grant in grants:
-                    await context.write(scheduler_pb2.PullResponse(grant=grant))
+            async for responses in outbox.batches():
+                for response in responses:
+                    await context.write(response)
         finally:
             self._desk.shard_left(shard, outbox)
             await _stop(reader)

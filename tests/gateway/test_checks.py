@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2, tensor_pb2
+from gateway.catalog import Wanted
 from gateway.checks import Limits, check_one_source, check_options, check_selector
 from gateway.requests import DEFAULT_TOP_K, Options
 from services.common.errors import DeadlineExceededError, InvalidRequestError
@@ -20,9 +21,14 @@ def reason_of(raised: pytest.ExceptionInfo[InvalidRequestError]) -> str:
     return raised.value.reason
 
 
-def test_a_selector_names_a_model_and_perhaps_a_version() -> None:
-    assert check_selector(recognition_pb2.ModelSelector(name="cats")) == ("cats", None)
-    assert check_selector(recognition_pb2.ModelSelector(name="cats", version=3)) == ("cats", 3)
+def test_a_selector_names_a_model_and_perhaps_a_version_or_a_label() -> None:
+    assert check_selector(recognition_pb2.ModelSelector(name="cats")) == Wanted("cats")
+    assert check_selector(recognition_pb2.ModelSelector(name="cats", version=3)) == Wanted(
+        "cats", 3
+    )
+    assert check_selector(recognition_pb2.ModelSelector(name="cats", label="new")) == Wanted(
+        "cats", label="new"
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,7 @@ def test_a_selector_names_a_model_and_perhaps_a_version() -> None:
         (recognition_pb2.ModelSelector(version=1), "MODEL_REQUIRED"),
         (recognition_pb2.ModelSelector(name="cats", version=0), "INVALID_VERSION"),
         (recognition_pb2.ModelSelector(name="cats", version=-1), "INVALID_VERSION"),
+        (recognition_pb2.ModelSelector(name="cats", version=1, label="new"), "AMBIGUOUS_MODEL"),
     ],
 )
 def test_a_selector_that_names_nothing_is_refused(

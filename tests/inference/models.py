@@ -1,5 +1,6 @@
 """Real versions in a real repository, run by an engine of numpy alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,8 @@ from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
 from services.inference.engines.batch_plan import BatchPlan
 from services.inference.engines.loading import LoadedVersion
-from services.inference.host import LoadedModel
+from services.inference.host import ModelHost
+from services.inference.loaded_model import LoadedModel
 from tests.fakes import NumpyEngine
 from tests.models.contents import CLASSES, SPEC, write_content
 
@@ -38,6 +40,27 @@ def load(repository: ModelRepository, key: ModelKey, /, **described: float) -> L
     for field, value in described.items():
         setattr(descriptor, field, value)
     return LoadedModel(key, LoadedVersion(manifest, engine, plan, 0.0), descriptor)
+
+
+def host_of(
+    repository: ModelRepository,
+    load_one: Callable[[ModelKey], LoadedModel],
+    on_change: Callable[[], None] = lambda: None,
+    *,
+    shard: str = "shard",
+    keep_versions: int = 2,
+    budget_bytes: int = 1 << 30,
+) -> ModelHost:
+    """A host that has not looked at its repository yet."""
+    return ModelHost(
+        repository,
+        load_one,
+        on_change,
+        shard=shard,
+        keep_versions=keep_versions,
+        max_batch=MAX_BATCH,
+        budget_bytes=budget_bytes,
+    )
 
 
 def engine_of(model: LoadedModel) -> NumpyEngine:

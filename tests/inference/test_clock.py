@@ -7,7 +7,7 @@ import pytest
 
 from services.common.scheduling.costs import Ran
 from services.inference.clock import DeviceClock
-from services.inference.host import LoadedModel
+from services.inference.loaded_model import LoadedModel
 from tests.inference.models import MODEL, load, repository_in
 
 

@@ -22,7 +22,15 @@ from services.inference.batch import Part
 from services.inference.device import Device
 from services.inference.host import ModelHost
 from tests.fakes import POISON, NumpyEngine
-from tests.inference.models import MODEL, engine_of, load, pictures, repository_in, scores_of
+from tests.inference.models import (
+    MODEL,
+    engine_of,
+    host_of,
+    load,
+    pictures,
+    repository_in,
+    scores_of,
+)
 from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import PATIENCE_S, until
 
@@ -51,7 +59,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """A device with one model, on a real host."""
     repository = repository_in(tmp_path)
-    host = ModelHost(repository, partial(load, repository), 2, lambda: None)
+    host = host_of(repository, partial(load, repository))
     await host.refresh()
     bench = Bench(host)
     running = asyncio.create_task(bench.device.run())

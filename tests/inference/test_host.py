@@ -8,8 +8,8 @@ import pytest
 from services.common.errors import ModelNotFoundError, ModelRefusedError
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
-from services.inference.host import LoadedModel, ModelHost, warm_sizes
-from tests.inference.models import load, pictures, repository_in, scores_of
+from services.inference.loaded_model import LoadedModel, warm_sizes
+from tests.inference.models import host_of, load, pictures, repository_in, scores_of
 from tests.models.contents import write_content
 
 CATS, DOGS = ModelKey("cats", 1), ModelKey("dogs", 1)
@@ -24,7 +24,7 @@ class Watched:
         self.refusal: Exception = ModelRefusedError("it bites")
         self.loads: list[ModelKey] = []
         self.changes = 0
-        self.host = ModelHost(repository, self._load, keep_versions, self._changed)
+        self.host = host_of(repository, self._load, self._changed, keep_versions=keep_versions)
 
     @property
     def keys(self) -> list[str]:
@@ -49,7 +49,7 @@ async def test_every_model_is_loaded(tmp_path: Path) -> None:
     assert watched.host.find(CATS).key == CATS
     with pytest.raises(ModelNotFoundError):
         watched.host.find(ModelKey("cats", 2))
-    assert watched.changes == 2
+    assert watched.changes == 3  # the shelf, and each model
     watched.host.close()
 
 
@@ -96,7 +96,7 @@ async def test_a_refused_version_is_told_and_harms_nothing(tmp_path: Path) -> No
     watched.repository.publish("dogs", write_content)
     await watched.host.refresh()
     assert watched.keys == ["cats:1", "dogs:1", "dogs:2"]
-    assert not watched.host.refused
+    assert not watched.host.refused  # it was tried again
     watched.host.close()
 
 
@@ -124,7 +124,7 @@ async def test_a_refused_version_that_is_removed_is_forgotten(tmp_path: Path) ->
 async def test_an_altered_file_is_refused(tmp_path: Path) -> None:
     repository = repository_in(tmp_path, "cats")
     (repository.root / "cats" / "1" / "manifest.json").write_text("{}")
-    host = ModelHost(repository, partial(load, repository), 2, lambda: None)
+    host = host_of(repository, partial(load, repository))
     await host.refresh()
     assert not host.descriptors
     assert CATS in host.refused

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.common.models.key import ModelKey
@@ -67,6 +67,8 @@ def in_situation(situation: Situation) -> Scheduler:
     return core
 
 
+# A share that is the least one but for rounding.
+@example(([(1.5, True, -1.0), *[(3.0, False, -1.0)] * 3], [6], [1, 6], 0.01, 0.6))
 @settings(max_examples=200, deadline=None)
 @given(situations)
 def test_whatever_time_brings_is_looked_at_soon(situation: Situation) -> None:

@@ -96,15 +96,54 @@ class WatchShardRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchShardResponse(_message.Message):
-    __slots__ = ("sequence", "models", "models_included", "refused", "load")
+    __slots__ = ("sequence", "models", "models_included", "refused", "load", "releases")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     MODELS_INCLUDED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
+    RELEASES_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     models: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelDescriptor]
     models_included: bool
     refused: _containers.RepeatedCompositeFieldContainer[_cluster_pb2.RefusedModel]
     load: _cluster_pb2.ShardLoad
-    def __init__(self, sequence: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., refused: _Optional[_Iterable[_Union[_cluster_pb2.RefusedModel, _Mapping]]] = ..., load: _Optional[_Union[_cluster_pb2.ShardLoad, _Mapping]] = ...) -> None: ...
+    releases: _containers.RepeatedCompositeFieldContainer[ModelReleases]
+    def __init__(self, sequence: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., refused: _Optional[_Iterable[_Union[_cluster_pb2.RefusedModel, _Mapping]]] = ..., load: _Optional[_Union[_cluster_pb2.ShardLoad, _Mapping]] = ..., releases: _Optional[_Iterable[_Union[ModelReleases, _Mapping]]] = ...) -> None: ...
+
+class ModelReleases(_message.Message):
+    __slots__ = ("name", "sequence", "current", "previous", "labels", "versions", "retired")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sequence: int
+    current: int
+    previous: _containers.RepeatedScalarFieldContainer[int]
+    labels: _containers.ScalarMap[str, int]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    retired: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., sequence: _Optional[int] = ..., current: _Optional[int] = ..., previous: _Optional[_Iterable[int]] = ..., labels: _Optional[_Mapping[str, int]] = ..., versions: _Optional[_Iterable[int]] = ..., retired: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class DescribeModelRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelVersion
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ...) -> None: ...
+
+class DescribeModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelDescriptor
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelDescriptor, _Mapping]] = ...) -> None: ...

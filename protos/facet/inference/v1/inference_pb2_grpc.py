@@ -45,6 +45,11 @@ class InferenceServiceStub(object):
                 request_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardRequest.SerializeToString,
                 response_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardResponse.FromString,
                 _registered_method=True)
+        self.DescribeModel = channel.unary_unary(
+                '/facet.inference.v1.InferenceService/DescribeModel',
+                request_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelRequest.SerializeToString,
+                response_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelResponse.FromString,
+                _registered_method=True)
 
 
 class InferenceServiceServicer(object):
@@ -70,6 +75,14 @@ class InferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeModel(self, request, context):
+        """Describes a version of the repository that need not be loaded. NOT_FOUND (MODEL_NOT_FOUND)
+        when there is none, FAILED_PRECONDITION (MODEL_REFUSED) when it must not be served.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InferenceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +95,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.WatchShard,
                     request_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardRequest.FromString,
                     response_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardResponse.SerializeToString,
+            ),
+            'DescribeModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeModel,
+                    request_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelRequest.FromString,
+                    response_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +157,33 @@ class InferenceService(object):
             '/facet.inference.v1.InferenceService/WatchShard',
             facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardRequest.SerializeToString,
             facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/facet.inference.v1.InferenceService/DescribeModel',
+            facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelRequest.SerializeToString,
+            facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

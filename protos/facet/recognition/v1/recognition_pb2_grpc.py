@@ -72,10 +72,11 @@ class RecognitionServiceServicer(object):
 
         An image that cannot be recognised is an `error` in its own result; the others are answered.
         Errors of the whole call:
-        INVALID_ARGUMENT (MODEL_REQUIRED, INVALID_VERSION, EMPTY_REQUEST, AMBIGUOUS_REQUEST,
+        INVALID_ARGUMENT (MODEL_REQUIRED, INVALID_VERSION, AMBIGUOUS_MODEL, EMPTY_REQUEST, AMBIGUOUS_REQUEST,
         TOO_MANY_IMAGES, WRONG_DTYPE, WRONG_SHAPE, INVALID_OPTION),
-        NOT_FOUND (MODEL_NOT_FOUND), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (OVERLOADED),
-        UNAVAILABLE (NO_INSTANCE).
+        NOT_FOUND (MODEL_NOT_FOUND), FAILED_PRECONDITION (MODEL_REFUSED), DEADLINE_EXCEEDED,
+        RESOURCE_EXHAUSTED (OVERLOADED, MODEL_LOADING), UNAVAILABLE (NO_INSTANCE).
+        A version that no shard has loaded is loaded; the call waits for that within its deadline.
         A call without a deadline gets the server's default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -98,7 +99,8 @@ class RecognitionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Describes one model version. NOT_FOUND (MODEL_NOT_FOUND) when nothing serves it.
+        """Describes one model version, loaded or not. NOT_FOUND (MODEL_NOT_FOUND) when there is none,
+        FAILED_PRECONDITION (MODEL_REFUSED) when no shard could load it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

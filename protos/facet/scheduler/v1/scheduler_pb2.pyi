@@ -1,11 +1,34 @@
 from facet.type.v1 import model_pb2 as _model_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFUSAL_REASON_UNSPECIFIED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_OVERLOADED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_MODEL_LOADING: _ClassVar[RefusalReason]
+    REFUSAL_REASON_MODEL_TOO_LARGE: _ClassVar[RefusalReason]
+
+class Standing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STANDING_UNSPECIFIED: _ClassVar[Standing]
+    STANDING_CURRENT: _ClassVar[Standing]
+    STANDING_NAMED: _ClassVar[Standing]
+    STANDING_ON_DEMAND: _ClassVar[Standing]
+REFUSAL_REASON_UNSPECIFIED: RefusalReason
+REFUSAL_REASON_OVERLOADED: RefusalReason
+REFUSAL_REASON_MODEL_LOADING: RefusalReason
+REFUSAL_REASON_MODEL_TOO_LARGE: RefusalReason
+STANDING_UNSPECIFIED: Standing
+STANDING_CURRENT: Standing
+STANDING_NAMED: Standing
+STANDING_ON_DEMAND: Standing
 
 class DispatchRequest(_message.Message):
     __slots__ = ("dispatcher", "enqueue", "completed", "lost", "cancelled", "expected", "abandoned", "expired")
@@ -93,14 +116,16 @@ class DispatchResponse(_message.Message):
     def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., admitted: _Optional[_Iterable[int]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("request_id", "predicted_ms", "retry_after_ms")
+    __slots__ = ("request_id", "predicted_ms", "retry_after_ms", "reason")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PREDICTED_MS_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     predicted_ms: int
     retry_after_ms: int
-    def __init__(self, request_id: _Optional[int] = ..., predicted_ms: _Optional[int] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+    reason: RefusalReason
+    def __init__(self, request_id: _Optional[int] = ..., predicted_ms: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., reason: _Optional[_Union[RefusalReason, str]] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("shard", "finish_us")
@@ -129,7 +154,7 @@ class Lease(_message.Message):
     def __init__(self, grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., shard: _Optional[str] = ..., address: _Optional[str] = ..., piece_ids: _Optional[_Iterable[int]] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., best: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
 
 class PullRequest(_message.Message):
-    __slots__ = ("hello", "models", "models_included", "pull", "finished", "ran", "remaining_us", "flight_us", "draining")
+    __slots__ = ("hello", "models", "models_included", "pull", "finished", "ran", "remaining_us", "flight_us", "draining", "shelf")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     MODELS_INCLUDED_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +164,7 @@ class PullRequest(_message.Message):
     REMAINING_US_FIELD_NUMBER: _ClassVar[int]
     FLIGHT_US_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    SHELF_FIELD_NUMBER: _ClassVar[int]
     hello: ShardHello
     models: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelDescriptor]
     models_included: bool
@@ -148,7 +174,30 @@ class PullRequest(_message.Message):
     remaining_us: int
     flight_us: int
     draining: bool
-    def __init__(self, hello: _Optional[_Union[ShardHello, _Mapping]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., pull: bool = ..., finished: _Optional[_Iterable[str]] = ..., ran: _Optional[_Iterable[_Union[RanBatch, _Mapping]]] = ..., remaining_us: _Optional[int] = ..., flight_us: _Optional[int] = ..., draining: bool = ...) -> None: ...
+    shelf: Shelf
+    def __init__(self, hello: _Optional[_Union[ShardHello, _Mapping]] = ..., models: _Optional[_Iterable[_Union[_model_pb2.ModelDescriptor, _Mapping]]] = ..., models_included: bool = ..., pull: bool = ..., finished: _Optional[_Iterable[str]] = ..., ran: _Optional[_Iterable[_Union[RanBatch, _Mapping]]] = ..., remaining_us: _Optional[int] = ..., flight_us: _Optional[int] = ..., draining: bool = ..., shelf: _Optional[_Union[Shelf, _Mapping]] = ...) -> None: ...
+
+class Shelf(_message.Message):
+    __slots__ = ("budget_bytes", "models")
+    BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    budget_bytes: int
+    models: _containers.RepeatedCompositeFieldContainer[ShelvedModel]
+    def __init__(self, budget_bytes: _Optional[int] = ..., models: _Optional[_Iterable[_Union[ShelvedModel, _Mapping]]] = ...) -> None: ...
+
+class ShelvedModel(_message.Message):
+    __slots__ = ("model", "memory_bytes", "load_us", "standing", "refused")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_US_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelVersion
+    memory_bytes: int
+    load_us: int
+    standing: Standing
+    refused: bool
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., load_us: _Optional[int] = ..., standing: _Optional[_Union[Standing, str]] = ..., refused: bool = ...) -> None: ...
 
 class RanBatch(_message.Message):
     __slots__ = ("images", "device_us")
@@ -167,10 +216,18 @@ class ShardHello(_message.Message):
     def __init__(self, shard: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class PullResponse(_message.Message):
-    __slots__ = ("grant",)
+    __slots__ = ("grant", "placement")
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     grant: Grant
-    def __init__(self, grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
+    placement: Placement
+    def __init__(self, grant: _Optional[_Union[Grant, _Mapping]] = ..., placement: _Optional[_Union[Placement, _Mapping]] = ...) -> None: ...
+
+class Placement(_message.Message):
+    __slots__ = ("hold",)
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    hold: _containers.RepeatedCompositeFieldContainer[_model_pb2.ModelVersion]
+    def __init__(self, hold: _Optional[_Iterable[_Union[_model_pb2.ModelVersion, _Mapping]]] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("grant_id", "model", "parts", "images", "expires_ms", "parked_us")

@@ -67,8 +67,9 @@ class SchedulerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Pull(self, request_iterator, context):
-        """One stream from each shard: it asks for work when it has room, and gets grants.
-        When the stream ends, what the shard was leased is leased to others.
+        """One stream from each shard: it asks for work when it has room, and gets grants; it is also told
+        which models to hold. When the stream ends, what the shard was leased is leased to others, and
+        it holds what it has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
