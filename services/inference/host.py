@@ -14,6 +14,7 @@ from services.common.models.key import ModelKey
 from services.common.models.repository import Generation, ModelRepository
 from services.common.scheduling.costs import Cost, Ran, prior
 from services.inference.engines.loading import LoadedVersion, load_version
+from services.inference.ensembles import Ensembles, find_ensembles
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class ModelHost:
     """Loads every model's newest versions beside the serving path.
 
     A new version is loaded and warmed first and offered then; versions beyond the newest
-    `keep_versions` are unloaded. One that must not be served is refused, with the reason, and
+    `keep_versions` are unloaded, unless an ensemble needs them. One that must not be served is refused, with the reason, and
     not tried again until its files change.
     """
 
@@ -54,6 +55,7 @@ class ModelHost:
         self._on_change = on_change
         self._loaded: dict[ModelKey, LoadedModel] = {}
         self._refused: dict[ModelKey, str] = {}
+        self._ensembles = Ensembles()
         self._generation: Generation | None = None
         # One at a time: loading competes with serving for the same cores.
         self._thread = ThreadPoolExecutor(1, "loader")
@@ -61,7 +63,12 @@ class ModelHost:
     @property
     def refused(self) -> Mapping[ModelKey, str]:
         """Versions that could not be loaded, and why."""
-        return self._refused
+        return {**self._refused, **self._ensembles.refused}
+
+    @property
+    def ensembles(self) -> Mapping[ModelKey, model_pb2.ModelDescriptor]:
+        """Ensembles whose members are in the repository."""
+        return self._ensembles.descriptors
 
     @property
     def descriptors(self) -> list[model_pb2.ModelDescriptor]:
@@ -81,11 +88,14 @@ class ModelHost:
         generation = await loop.run_in_executor(self._thread, self._repository.generation)
         if generation == self._generation:
             return
-        wanted = await loop.run_in_executor(self._thread, self._wanted)
+        wanted, ensembles = await loop.run_in_executor(self._thread, self._wanted)
         for key in wanted:
             if key not in self._loaded:
                 await self._try_load(key)
         self._forget(wanted)
+        if ensembles != self._ensembles:
+            self._ensembles = ensembles
+            self._on_change()
         self._generation = generation
 
     async def follow(self) -> None:
@@ -103,12 +113,16 @@ class ModelHost:
         for model in self._loaded.values():
             model.version.engine.close()
 
-    def _wanted(self) -> list[ModelKey]:
-        return [
+    def _wanted(self) -> tuple[list[ModelKey], Ensembles]:
+        """What to load, and which ensembles there are."""
+        newest = {
             ModelKey(name, version)
             for name in self._repository.list_models()
             for version in sorted(self._repository.versions(name))[-self._keep_versions :]
-        ]
+        }
+        ensembles = find_ensembles(self._repository, sorted(newest))
+        wanted = newest | ensembles.members
+        return sorted(wanted - ensembles.descriptors.keys() - ensembles.refused.keys()), ensembles
 
     async def _try_load(self, key: ModelKey) -> None:
         loop = asyncio.get_running_loop()
