@@ -14,6 +14,7 @@ from gateway.checks import Limits
 from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
 from gateway.dispatcher import Dispatcher
+from gateway.ensembles import Ensembles
 from gateway.pipeline import Pipeline
 from gateway.pixels import PixelMemory
 from gateway.preprocessing import PreprocessingClient, connect_preprocessing
@@ -48,11 +49,12 @@ class Gateway(Service):
             max_queued_images=settings.max_queued_images,
             on_change=self._notify,
         )
-        pipeline = Pipeline(
+        steps = (
             PreprocessingClient(preprocessing, self._memory),
             self._dispatcher,
             AggregationClient(aggregation),
         )
+        pipeline = Pipeline(*steps, Ensembles(self._catalog.resolve, *steps))
         self._fleets: dict[str, Fleet[Any]] = {
             fleet.service: fleet for fleet in (preprocessing, self._shards, aggregation)
         }

@@ -38,8 +38,8 @@ class ModelHost:
     """Loads every model's newest versions beside the serving path.
 
     A new version is loaded and warmed first and offered then; versions beyond the newest
-    `keep_versions` are unloaded, unless an ensemble needs them. One that must not be served is refused, with the reason, and
-    not tried again until its files change.
+    `keep_versions` are unloaded, unless an ensemble needs them. One that must not be served is
+    refused, with the reason, and not tried again until its files change.
     """
 
     def __init__(
