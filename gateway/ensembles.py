@@ -1,7 +1,7 @@
 """What becomes of a request for an ensemble: its members run at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -53,7 +53,7 @@ class Ensembles:
 
         Raises the first member's error when all fail.
         """
-        async with self._preparing(images, deadline) as prepare:
+        async with preparing(self.preprocessing, images, deadline) as prepare:
 
             async def run(member: model_pb2.ModelDescriptor) -> tuple[Prepared, list[Output]]:
                 with self.dispatcher.expect(len(images), member, deadline) as expected:
@@ -131,24 +131,25 @@ class Ensembles:
                     reason="WRONG_SHAPE",
                 )
 
-    @asynccontextmanager
-    async def _preparing(
-        self, images: Sequence[bytes], deadline: Deadline
-    ) -> AsyncIterator[Callable[[model_pb2.InputSpec], Awaitable[Prepared]]]:
-        """Yield what prepares the pictures: once for all members that have the same input."""
-        tasks: dict[bytes, asyncio.Task[Prepared]] = {}
 
-        async def prepare(spec: model_pb2.InputSpec) -> Prepared:
-            key = spec.SerializeToString(deterministic=True)
-            if key not in tasks:
-                tasks[key] = asyncio.create_task(self.preprocessing.prepare(images, spec, deadline))
-            # A member that is refused meanwhile must not take it away from the others.
-            return await asyncio.shield(tasks[key])
+@asynccontextmanager
+async def preparing(
+    preprocessing: PreprocessingClient, images: Sequence[bytes], deadline: Deadline
+) -> AsyncIterator[Callable[[model_pb2.InputSpec], Coroutine[Any, Any, Prepared]]]:
+    """Yield what prepares the pictures of a request: once for all members of the same input."""
+    tasks: dict[bytes, asyncio.Task[Prepared]] = {}
 
-        try:
-            yield prepare
-        finally:
-            await _end(tasks.values())
+    async def prepare(spec: model_pb2.InputSpec) -> Prepared:
+        key = spec.SerializeToString(deterministic=True)
+        if key not in tasks:
+            tasks[key] = asyncio.create_task(preprocessing.prepare(images, spec, deadline))
+        # A member that is refused meanwhile must not take it away from the others.
+        return await asyncio.shield(tasks[key])
+
+    try:
+        yield prepare
+    finally:
+        await _end(tasks.values())
 
 
 async def _ask(
