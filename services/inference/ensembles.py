@@ -39,7 +39,7 @@ def find_ensembles(repository: ModelRepository, versions: Iterable[ModelKey]) ->
             if member.version in repository.versions(member.name)
         }
         if missing := [str(member) for member in manifest.ensemble.keys if member not in there]:
-            found.refused[key] = f"its members {', '.join(missing)} are not in the repository"
+            found.refused[key] = f"not in the repository: {', '.join(missing)}"
         else:
             found.descriptors[key] = manifest.to_descriptor(max_batch=0, engine="")
             found.members |= there

@@ -25,7 +25,7 @@ def publish_ensemble(
         raise InvalidRequestError(
             f"an ensemble has {MIN_MEMBERS} to {MAX_MEMBERS} different members, not {len(members)}"
         )
-    weights = _normalised(members, rule)
+    weights = shares_of(members, rule)
     manifests = [repository.load_manifest(*key) for key in members]
     for manifest in manifests:
         repository.verify(manifest)
@@ -35,6 +35,24 @@ def publish_ensemble(
         return content
 
     return repository.publish(name, build)
+
+
+def shares_of(members: Mapping[ModelKey, float], rule: Rule) -> list[float]:
+    """Return the weights of the members, in order, so that they add up to 1.
+
+    Raises InvalidRequestError for weights that are not above 0 and finite, that differ in a mean,
+    or that vanish beside others.
+    """
+    for key, weight in members.items():
+        if not (math.isfinite(weight) and weight > 0):
+            raise InvalidRequestError(f"the weight of {key} must be above 0, not {weight:g}")
+    largest = max(members.values())
+    if rule == "mean" and min(members.values()) != largest:
+        raise InvalidRequestError("a mean has no weights: the rule for them is weighted")
+    shares = [weight / largest for weight in members.values()]
+    if min(shares) / sum(shares) == 0:
+        raise InvalidRequestError("a weight is so small beside another that it has no effect")
+    return [share / sum(shares) for share in shares]
 
 
 def ensembles_with(repository: ModelRepository, member: ModelKey) -> list[ModelKey]:
@@ -49,19 +67,6 @@ def ensembles_with(repository: ModelRepository, member: ModelKey) -> list[ModelK
             if ensemble is not None and member in ensemble.keys:
                 found.append(ModelKey(name, version))
     return found
-
-
-def _normalised(members: Mapping[ModelKey, float], rule: Rule) -> list[float]:
-    for key, weight in members.items():
-        if not (math.isfinite(weight) and weight > 0):
-            raise InvalidRequestError(f"the weight of {key} must be above 0, not {weight:g}")
-    largest = max(members.values())
-    if rule == "mean" and min(members.values()) != largest:
-        raise InvalidRequestError("a mean has no weights: the rule for them is weighted")
-    shares = [weight / largest for weight in members.values()]
-    if min(shares) / sum(shares) == 0:
-        raise InvalidRequestError("a weight is so small beside another that it has no effect")
-    return [share / sum(shares) for share in shares]
 
 
 def _content(manifests: Sequence[Manifest], weights: Sequence[float], rule: Rule) -> VersionContent:
