@@ -31,12 +31,12 @@ from tests.gateway.ensembles import (
     stage,
     without,
 )
-from tests.gateway.test_recognition import reason_of
 from tests.gateway.whole import scores
 from tests.in_process import RunningShard
 from tests.inference.models import MODEL, pictures, scores_of
 from tests.leaks import no_task_left  # noqa: F401
 from tests.models.contents import SPEC
+from tests.reasons import reason_of_call
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
@@ -164,7 +164,7 @@ async def test_when_all_members_fail_the_first_ones_error_is_the_requests(
     async with stage(without(repository, tmp_path / "none", MODEL, LARGE)) as staged:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await recognize(staged, ask_for(BOTH, *pictures_of(50)))
-        assert reason_of(raised.value) == "MODEL_NOT_FOUND"
+        assert reason_of_call(raised.value) == "MODEL_NOT_FOUND"
         assert "'sums:1'" in (raised.value.details() or "")
 
 
@@ -226,7 +226,7 @@ async def test_a_tensor_is_for_members_of_one_input(repository: ModelRepository)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await recognize(staged, ask_for(BOTH, tensor=to_message(pictures(50))))
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert reason_of(raised.value) == "WRONG_SHAPE"
+        assert reason_of_call(raised.value) == "WRONG_SHAPE"
         assert "large:1 takes another" in (raised.value.details() or "")
 
 

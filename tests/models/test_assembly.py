@@ -49,7 +49,7 @@ def test_an_ensemble_is_a_version_like_others(repository: ModelRepository) -> No
         ),
     )
     assert (read.labels, read.artefacts, read.golden, read.files) == (LABELS, (), None, ())
-    assert read.source == "weighted of cats:1, dogs:1"
+    assert read.source == "weighted of cats:1 (25.0%), dogs:1 (75.0%)"
     repository.verify(read)
     with pytest.raises(ModelRefusedError, match="is an ensemble"):
         repository.golden_examples(read)

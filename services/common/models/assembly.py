@@ -78,16 +78,19 @@ def _content(manifests: Sequence[Manifest], weights: Sequence[float], rule: Rule
             )
     for other in others:
         _check_same_classes(first, other)
-    members = tuple(
-        Member(name=manifest.name, version=manifest.version, weight=weight)
-        for manifest, weight in zip(manifests, weights, strict=True)
+    ensemble = Ensemble(
+        rule=rule,
+        members=tuple(
+            Member(name=manifest.name, version=manifest.version, weight=weight)
+            for manifest, weight in zip(manifests, weights, strict=True)
+        ),
     )
     return VersionContent(
-        source=f"{rule} of {', '.join(str(member.key) for member in members)}",
+        source=str(ensemble),
         input=first.input,
         preprocessing=first.preprocessing,
         outputs=Outputs(classes=len(first.labels), activation=_activation(manifests, rule)),
-        ensemble=Ensemble(rule=rule, members=members),
+        ensemble=ensemble,
         labels=first.labels,
     )
 

@@ -49,6 +49,11 @@ class Ensemble(Record):
         """The versions that it is made of."""
         return tuple(member.key for member in self.members)
 
+    def __str__(self) -> str:
+        """Such as "weighted of digits:1 (25.0%), digits:2 (75.0%)"."""
+        members = (f"{member.key} ({member.weight:.1%})" for member in self.members)
+        return f"{self.rule} of {', '.join(members)}"
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if len(set(self.keys)) < len(self.keys):
