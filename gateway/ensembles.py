@@ -63,7 +63,7 @@ class Ensembles:
                     prepared, member, deadline, expected, explain=options.explain
                 )
 
-            answers = await _ask(model.ensemble, self.resolve, run, len(images), deadline)
+            answers = await ask_members(model.ensemble, self.resolve, run, len(images), deadline)
         return await self._combine(answers, len(images), model, options, deadline)
 
     async def recognize_prepared(
@@ -85,7 +85,7 @@ class Ensembles:
             )
 
         self._check_one_input(model)
-        answers = await _ask(model.ensemble, self.resolve, run, prepared.count, deadline)
+        answers = await ask_members(model.ensemble, self.resolve, run, prepared.count, deadline)
         return await self._combine(answers, prepared.count, model, options, deadline)
 
     async def _combine(
@@ -152,10 +152,10 @@ async def preparing(
         await _end(tasks.values())
 
 
-async def _ask(
+async def ask_members(
     ensemble: model_pb2.Ensemble, resolve: Resolve, run: Run, count: int, deadline: Deadline
 ) -> list[MemberAnswer]:
-    """Return what became of each member; those that are late are cancelled."""
+    """Return what became of each member, in order. Those that are late are cancelled."""
     late = Deadline.after(LATE_SHARE * deadline.remaining_s)
 
     async def ask(member: model_pb2.EnsembleMember) -> MemberAnswer:

@@ -211,7 +211,7 @@ def test_a_member_whose_shard_hangs_or_died_is_done_without(
     expected = _scores(_ask(apart, digits_request, "digits"))
     apart.shard.send_signal(signal.SIGSTOP)
     try:
-        hanging = _ask(apart, digits_request, "pair", timeout=3)
+        hanging = _ask(apart, digits_request, "pair", timeout=4)
     finally:
         apart.shard.send_signal(signal.SIGCONT)
     assert _failures(hanging) == [("second", "MEMBER_LATE")]
@@ -220,4 +220,4 @@ def test_a_member_whose_shard_hangs_or_died_is_done_without(
     assert _failures(_ask(apart, digits_request, "pair")) == []
     apart.shard.kill()
     apart.shard.wait(30)
-    assert _failures(_ask(apart, digits_request, "pair", timeout=3)) == [("second", "MEMBER_LATE")]
+    assert _failures(_ask(apart, digits_request, "pair", timeout=4)) == [("second", "MEMBER_LATE")]

@@ -9,14 +9,17 @@ from typing import Any, Final
 
 from facet.recognition.v1 import recognition_pb2
 from gateway.__main__ import Gateway
+from gateway.requests import Output
+from services.common.errors import FacetError
 from services.common.models.assembly import publish_ensemble
 from services.common.models.input_spec import InputSpec
 from services.common.models.key import ModelKey
 from services.common.models.manifest import MANIFEST_FILE
 from services.common.models.repository import ModelRepository
+from services.common.tensors import to_message
 from tests.gateway.whole import Client, Whole, png
 from tests.in_process import RunningShard, running_shard
-from tests.inference.models import MODEL
+from tests.inference.models import MODEL, scores_of
 from tests.models.contents import CLASSES, SPEC, write_content
 from tests.waiting import PATIENCE_S, until
 
@@ -71,6 +74,12 @@ def pictures_of(*values: int) -> list[bytes]:
     return [png(value) for value in values]
 
 
+def output(*positions: int, error: FacetError | None = None) -> Output:
+    """What a shard made of the pictures at these positions."""
+    scores = None if error else to_message(scores_of(*positions))
+    return Output(positions, scores, error, "s", 1, 0, 0, 1)
+
+
 class Stage:
     """A cluster with a gateway."""
 
@@ -85,16 +94,6 @@ class Stage:
         service = self.client.gateway.service
         assert isinstance(service, Gateway)
         return service
-
-    async def knows(self, *models: ModelKey) -> None:
-        """Wait until the gateway knows these versions."""
-        catalog = self.gateway._catalog
-        await until(
-            lambda: (
-                {ModelKey.from_message(each.descriptor.model) for each in catalog.served()}
-                >= set(models)
-            )
-        )
 
 
 @asynccontextmanager
@@ -114,6 +113,8 @@ async def stage(*repositories: ModelRepository, **options: Any) -> AsyncIterator
         client = await cluster.gateway(**options)
         await client.ready()
         staged = Stage(cluster, client, shards)
+        reports = staged.gateway._catalog.reports
+        await until(lambda: all(shard.name in reports for shard in shards))
         yield staged
         for shard in shards:
             for model in shard.host.descriptors:
@@ -125,7 +126,7 @@ async def stage(*repositories: ModelRepository, **options: Any) -> AsyncIterator
 
 
 async def recognize(
-    staged: Stage, request: recognition_pb2.RecognizeRequest, timeout: float = PATIENCE_S
+    staged: Stage, request: recognition_pb2.RecognizeRequest, timeout: float | None = PATIENCE_S
 ) -> recognition_pb2.RecognizeResponse:
     """Ask the gateway."""
     return await staged.client.recognize(request, timeout)

@@ -10,8 +10,10 @@ from PIL import Image
 
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2
-from gateway.ensembles import preparing
+from gateway.ensembles import ask_members, preparing
+from gateway.requests import Output, Prepared
 from services.common.deadline import Deadline
+from services.common.errors import OverloadedError
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
 from services.common.statuses import from_status
@@ -25,6 +27,7 @@ from tests.gateway.ensembles import (
     TWINS,
     ask_for,
     expected,
+    output,
     pictures_of,
     recognize,
     repository_of_ensembles,
@@ -174,7 +177,7 @@ async def test_a_member_that_is_late_is_done_without_and_told_so(
     async with stage(*apart) as staged:
         late = staged.shards[1]
         late.engine_for(LARGE).open.clear()
-        response = await recognize(staged, ask_for(BOTH, *pictures_of(50)), timeout=2)
+        response = await recognize(staged, ask_for(BOTH, *pictures_of(50)), timeout=3)
         assert told(response) == [("large:1", "MEMBER_LATE", [0])]
         assert scores(response.results[0]) == pytest.approx(expected(50, 1, 0))
         await until(lambda: late.told == ["cancelled"])
@@ -183,15 +186,42 @@ async def test_a_member_that_is_late_is_done_without_and_told_so(
         assert told(again) == []
 
 
+async def test_from_then_on_the_first_answer_is_enough() -> None:
+    comes = asyncio.Event()
+
+    async def run(model: model_pb2.ModelDescriptor) -> tuple[Prepared, list[Output]]:
+        if model.model.name == "refused":
+            raise OverloadedError("too much")
+        await (comes if model.model.name == "slow" else asyncio.Event()).wait()
+        return Prepared(1, [0], [b""]), [output(0)]
+
+    def resolve(name: str, version: int | None) -> model_pb2.ModelDescriptor:
+        return model_pb2.ModelDescriptor(model=model_pb2.ModelVersion(name=name, version=version))
+
+    names = ("refused", "slow", "hangs")
+    members = [
+        model_pb2.EnsembleMember(model=model_pb2.ModelVersion(name=name, version=1))
+        for name in names
+    ]
+    ensemble = model_pb2.Ensemble(members=members)
+    asked = asyncio.create_task(ask_members(ensemble, resolve, run, 1, Deadline.after(0)))
+    done, _ = await asyncio.wait([asked], timeout=0.05)
+    assert not done
+    comes.set()
+    reasons = [None if each.error is None else each.error.reason for each in await asked]
+    assert reasons == ["OVERLOADED", None, "MEMBER_LATE"]
+
+
 async def test_without_any_answer_the_deadline_counts(
     apart: tuple[ModelRepository, ModelRepository],
 ) -> None:
-    async with stage(*apart) as staged:
+    async with stage(*apart, default_deadline_s=1) as staged:
         for shard, key in zip(staged.shards, (MODEL, LARGE), strict=True):
             shard.engine_for(key).open.clear()
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await recognize(staged, ask_for(BOTH, *pictures_of(50)), timeout=1)
-        assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            await recognize(staged, ask_for(BOTH, *pictures_of(50)), timeout=None)
+        assert reason_of_call(raised.value) == "DEADLINE_EXCEEDED"
+        await until(lambda: all(shard.told == ["deadline"] for shard in staged.shards))
 
 
 async def test_a_caller_that_goes_takes_all_members_along(

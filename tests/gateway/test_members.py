@@ -5,11 +5,10 @@ from hypothesis import strategies as st
 
 from facet.type.v1 import model_pb2
 from gateway.members import MemberAnswer, failures, unanswered
-from gateway.requests import Output, Prepared
-from services.common.errors import FacetError, ImageError, InternalError, OverloadedError
+from gateway.requests import Prepared
+from services.common.errors import ImageError, InternalError, OverloadedError
 from services.common.statuses import from_status
-from services.common.tensors import to_message
-from tests.inference.models import scores_of
+from tests.gateway.ensembles import output
 from tests.repeatable import repeatable
 
 ERRORS = [ImageError("torn"), InternalError("burst", reason="MODEL_FAILED"), OverloadedError("x")]
@@ -19,12 +18,6 @@ def member(number: int) -> model_pb2.EnsembleMember:
     """A member."""
     model = model_pb2.ModelVersion(name=f"m{number}", version=1)
     return model_pb2.EnsembleMember(model=model, weight=0.5)
-
-
-def output(*positions: int, error: FacetError | None = None) -> Output:
-    """What a shard made of the pictures at these positions."""
-    scores = None if error else to_message(scores_of(*positions))
-    return Output(positions, scores, error, "s", 1, 0, 0, 1)
 
 
 @st.composite
