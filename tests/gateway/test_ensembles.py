@@ -16,6 +16,7 @@ from services.common.deadline import Deadline
 from services.common.errors import OverloadedError
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
+from services.common.rpc.leader import SCHEDULER_ROLE
 from services.common.statuses import from_status
 from services.common.tensors import to_message
 from tests.fakes import POISON, MemoryRegistry
@@ -125,6 +126,17 @@ async def test_members_run_at_the_same_time_on_different_shards(
         response = await asked
         assert scores(response.results[0]) == pytest.approx(expected(50, 1, 3))
         assert [each.shard for each in response.executions] == ["s1", "s2"]
+
+
+async def test_members_are_placed_without_a_scheduler(
+    apart: tuple[ModelRepository, ModelRepository],
+) -> None:
+    async with stage(*apart) as staged:
+        staged.cluster.registry.appoint(SCHEDULER_ROLE)
+        await until(lambda: not staged.gateway._dispatcher.connected)
+        response = await recognize(staged, ask_for(BOTH, *pictures_of(50)))
+        assert told(response) == []
+        assert scores(response.results[0]) == pytest.approx(expected(50, 1, 3))
 
 
 async def test_a_member_that_fails_on_one_picture_has_no_part_in_that_answer(
