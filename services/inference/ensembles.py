@@ -1,5 +1,7 @@
-"""Which of the repository's versions are ensembles, and what they need. A shard runs none itself:
-it runs their members, and tells of the ensembles so that gateways know them."""
+"""Which of the repository's versions are ensembles, and what they need.
+
+A shard runs none itself: it runs their members, and tells gateways of the ensembles.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,8 +25,10 @@ class Ensembles:
 
 
 def find_ensembles(repository: ModelRepository, versions: Iterable[ModelKey]) -> Ensembles:
-    """Look at the manifests of these versions. One that is not whole is passed over here: loading
-    it tells what is wrong."""
+    """Return the ensembles among these versions, by their manifests.
+
+    A manifest that is not whole is passed over here: loading the version tells what is wrong.
+    """
     found = Ensembles()
     for key in versions:
         try:
