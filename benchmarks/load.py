@@ -43,10 +43,12 @@ class RecognitionDoor:
     async def ask(self, request: bytes, images: int) -> None:
         """See Door.ask."""
         response = await self._call(request, timeout=TIMEOUT_S)
-        if len(response.results) != images or not all(
-            result.classification.classes for result in response.results
+        if (
+            len(response.results) != images
+            or response.partial
+            or not all(result.classification.classes for result in response.results)
         ):
-            raise RuntimeError(f"not all images were recognised: {response}")
+            raise RuntimeError(f"not all images were recognised by all: {response}")
 
     async def close(self) -> None:
         """Close the channel."""

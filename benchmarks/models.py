@@ -1,6 +1,7 @@
 """The models that benchmarks serve: made once, kept until the code that makes them changes."""
 
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 CACHE: Final = ROOT / ".facet" / "benchmarks"
 DIGITS: Final = "digits"
 PHOTOGRAPHS: Final = "mobilenet_v2"
+PAIR: Final = "pair"
+"""An ensemble of two versions of PHOTOGRAPHS."""
 
 
 def test_data() -> Path:
@@ -31,32 +34,45 @@ def digits_repository() -> Path:
 
 def photograph_repository() -> Path:
     """A repository with MobileNetV2 (224 x 224), added from the test data."""
-    models = test_data() / "models"
-    file = models / "mobilenet_v2_100_224_ptq.keras"
-    labels = models / "imagenet_classes_1000.csv"
+    return _made(PHOTOGRAPHS, _add_photographs("ptq"))
+
+
+def ensemble_repository() -> Path:
+    """The same with a second version, trained otherwise, and the mean of both."""
+    members = (f"{PHOTOGRAPHS}:1", f"{PHOTOGRAPHS}:2")
     return _made(
-        PHOTOGRAPHS,
-        (
-            *("models", "add", PHOTOGRAPHS, str(file), "--labels", str(labels)),
-            *("--preprocessing", "tf", "--resize", "256", "--crop", "224"),
-        ),
+        PAIR,
+        _add_photographs("ptq"),
+        _add_photographs("qat"),
+        ("models", "ensemble", PAIR, *members),
     )
 
 
-def _made(name: str, command: Sequence[str]) -> Path:
-    made = CACHE / f"{name}-{_key(command)}"
+def _add_photographs(variant: str) -> Sequence[str]:
+    models = test_data() / "models"
+    file = models / f"mobilenet_v2_100_224_{variant}.keras"
+    labels = models / "imagenet_classes_1000.csv"
+    return (
+        *("models", "add", PHOTOGRAPHS, str(file), "--labels", str(labels)),
+        *("--preprocessing", "tf", "--resize", "256", "--crop", "224"),
+    )
+
+
+def _made(name: str, *commands: Sequence[str]) -> Path:
+    made = CACHE / f"{name}-{_key(commands)}"
     if not made.is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="making-") as home:
-            # A process of its own, so that TensorFlow's memory goes with it.
-            run = (sys.executable, "-m", "facet.cli.app", *command, "--home", home)
-            subprocess.run(run, check=True, stdout=sys.stderr)
+            for command in commands:
+                # A process of its own, so that TensorFlow's memory goes with it.
+                run = (sys.executable, "-m", "facet.cli.app", *command, "--home", home)
+                subprocess.run(run, check=True, stdout=sys.stderr)
             (Path(home) / "models").rename(made)
     return made
 
 
-def _key(command: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(command).encode())
+def _key(commands: Sequence[Sequence[str]]) -> str:
+    digest = hashlib.sha256("\n".join(itertools.chain(*commands)).encode())
     for folder in ("common/models", "training"):
         for source in sorted((ROOT / "services" / folder).glob("*.py")):
             digest.update(source.read_bytes())

@@ -14,6 +14,7 @@ from gateway.checks import Limits
 from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
 from gateway.dispatcher import Dispatcher
+from gateway.ensembles import Ensembles
 from gateway.models import Models
 from gateway.pipeline import Pipeline
 from gateway.pixels import PixelMemory
@@ -49,11 +50,13 @@ class Gateway(Service):
             max_queued_images=settings.max_queued_images,
             on_change=self._notify,
         )
-        pipeline = Pipeline(
+        steps = (
             PreprocessingClient(preprocessing, self._memory),
             self._dispatcher,
             AggregationClient(aggregation),
         )
+        models = Models(self._catalog, self._shards.links)
+        pipeline = Pipeline(*steps, Ensembles(models.find, *steps))
         self._fleets: dict[str, Fleet[Any]] = {
             fleet.service: fleet for fleet in (preprocessing, self._shards, aggregation)
         }
@@ -74,7 +77,7 @@ class Gateway(Service):
                 RecognitionServicer(
                     pipeline,
                     self._catalog,
-                    Models(self._catalog, self._shards.links),
+                    models,
                     limits,
                     settings.max_stream_requests,
                     self._draining,

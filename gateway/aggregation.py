@@ -1,6 +1,6 @@
 """The last step: raw outputs → results in the order of the request."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -11,13 +11,9 @@ from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2
 from gateway.coalescer import Coalescer
-from gateway.requests import Options, Output, Prepared
+from gateway.requests import Options, Output, Prepared, image_errors
 from services.common.deadline import Deadline
-from services.common.errors import (
-    DrainingError,
-    InternalError,
-    LinkLostError,
-)
+from services.common.errors import DrainingError, FacetError, InternalError, LinkLostError
 from services.common.http2.channel import Channel
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
@@ -59,7 +55,7 @@ class AggregationClient:
         self._coalescer: Coalescer[_Job, aggregation_pb2.CombinedItem] = Coalescer(
             self._send,
             slots=lambda: CALLS_PER_INSTANCE * len(fleet.links),
-            weigh=lambda job: job.item.images,
+            weigh=_weight,
             max_weight=MAX_CALL_IMAGES,
         )
 
@@ -75,41 +71,57 @@ class AggregationClient:
 
         Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
         """
-        errors = dict(prepared.errors)
-        for output in outputs:
-            if output.error is not None:
-                errors.update(dict.fromkeys(output.positions, output.error))
-        if len(errors) == prepared.count:
-            return [
-                recognition_pb2.ImageResult(error=to_status(e)) for _, e in sorted(errors.items())
-            ]
-        results = await self._combine(prepared.count, outputs, model, options, deadline)
-        for place, error in errors.items():
-            results[place].error.CopyFrom(to_status(error))
-        return results
+        item = aggregation_pb2.CombineItem(
+            descriptor_digest=model.digest,
+            images=prepared.count,
+            top_k=options.top_k,
+            pieces=_pieces(outputs),
+        )
+        return await self._results(item, image_errors(prepared, outputs), model, deadline)
 
-    async def _combine(
+    async def combine_members(
         self,
         count: int,
-        outputs: Sequence[Output],
+        members: Sequence[tuple[float, Sequence[Output]]],
+        errors: Mapping[int, FacetError],
         model: model_pb2.ModelDescriptor,
         options: Options,
         deadline: Deadline,
     ) -> Sequence[recognition_pb2.ImageResult]:
+        """Return one result for each of `count` pictures, in order, of an ensemble.
+
+        `members` are the weight and the outputs of each member that answered, `errors` those of
+        the pictures that no member has scores for. Raises as `combine` does.
+        """
         item = aggregation_pb2.CombineItem(
             descriptor_digest=model.digest,
             images=count,
             top_k=options.top_k,
-            pieces=[
-                aggregation_pb2.PieceScores(positions=output.positions, scores=output.scores)
-                for output in outputs
-                if output.scores is not None
+            rule=model.ensemble.rule,
+            members=[
+                aggregation_pb2.MemberScores(weight=weight, pieces=_pieces(outputs))
+                for weight, outputs in members
             ],
         )
+        return await self._results(item, errors, model, deadline)
+
+    async def _results(
+        self,
+        item: aggregation_pb2.CombineItem,
+        errors: Mapping[int, FacetError],
+        model: model_pb2.ModelDescriptor,
+        deadline: Deadline,
+    ) -> Sequence[recognition_pb2.ImageResult]:
+        if len(errors) == item.images:
+            return [
+                recognition_pb2.ImageResult(error=to_status(e)) for _, e in sorted(errors.items())
+            ]
         late = "the deadline passed during aggregation"
         (combined,) = await self._coalescer.submit([_Job(item, model, deadline)], deadline, late)
         if combined.error.code:
             raise from_status(combined.error)
+        for place, error in errors.items():
+            combined.results[place].error.CopyFrom(to_status(error))
         return combined.results
 
     async def _send(self, jobs: list[_Job]) -> Sequence[aggregation_pb2.CombinedItem]:
@@ -136,6 +148,19 @@ class AggregationClient:
             raise InternalError("aggregation answered something else than it was asked")
         known.update(job.model.digest for job in jobs)
         return response.items
+
+
+def _weight(job: _Job) -> int:
+    """Rows of scores in the item."""
+    return job.item.images * max(1, len(job.item.members))
+
+
+def _pieces(outputs: Sequence[Output]) -> list[aggregation_pb2.PieceScores]:
+    return [
+        aggregation_pb2.PieceScores(positions=output.positions, scores=output.scores)
+        for output in outputs
+        if output.scores is not None
+    ]
 
 
 def _request(

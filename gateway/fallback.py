@@ -41,6 +41,7 @@ class Fallback:
         costs = {
             ModelKey.from_message(model.model): Cost(model.batch_seconds, model.image_seconds)
             for model in report.models
+            if not model.HasField("ensemble")  # no shard runs one
         }
         dearest = max((cost.c for cost in costs.values()), default=0.0)
         load = LoadReport(report.sequence, report.load.outstanding_images * dearest, costs)

@@ -7,9 +7,11 @@ from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2
 from gateway.aggregation import AggregationClient
 from gateway.dispatcher import Dispatcher
+from gateway.ensembles import Ensembles
 from gateway.expectation import Expectation
+from gateway.explanation import executions
 from gateway.preprocessing import PreprocessingClient
-from gateway.requests import Options, Output, Prepared
+from gateway.requests import Options, Prepared
 from services.common.deadline import Deadline
 
 
@@ -20,6 +22,8 @@ class Pipeline:
     preprocessing: PreprocessingClient
     dispatcher: Dispatcher
     aggregation: AggregationClient
+    ensembles: Ensembles
+    """The same for versions that are made of others."""
 
     async def recognize(
         self,
@@ -29,6 +33,8 @@ class Pipeline:
         deadline: Deadline,
     ) -> recognition_pb2.RecognizeResponse:
         """Recognise encoded pictures. One picture's error is data in its own result."""
+        if model.HasField("ensemble"):
+            return await self.ensembles.recognize(images, model, options, deadline)
         with self.dispatcher.expect(len(images), model, deadline) as expected:
             await expected.admission(deadline)
             prepared = await self.preprocessing.prepare(images, model.input, deadline)
@@ -43,6 +49,8 @@ class Pipeline:
         expected: Expectation | None = None,
     ) -> recognition_pb2.RecognizeResponse:
         """Recognise pictures that have the shape of the model's input already."""
+        if model.HasField("ensemble"):
+            return await self.ensembles.recognize_prepared(prepared, model, options, deadline)
         outputs = await self.dispatcher.infer(
             prepared, model, deadline, expected, explain=options.explain
         )
@@ -50,20 +58,5 @@ class Pipeline:
         response = recognition_pb2.RecognizeResponse(model=model.model)
         response.results.MergeFrom(results)
         if options.explain:
-            response.executions.extend(map(_execution, outputs))
+            response.executions.extend(executions(outputs, model.model))
         return response
-
-
-def _execution(output: Output) -> recognition_pb2.Execution:
-    return recognition_pb2.Execution(
-        shard=output.shard,
-        images=output.positions,
-        batch_size=output.batch_size,
-        queue_us=output.queue_us,
-        device_us=output.device_us,
-        attempts=output.attempts,
-        candidates=[
-            recognition_pb2.Candidate(shard=each.shard, finish_us=each.finish_us)
-            for each in output.candidates
-        ],
-    )

@@ -106,4 +106,5 @@ def _model(served: ServedModel) -> recognition_pb2.Model:
         classes=len(descriptor.labels),
         shards=served.shards,
         engine=descriptor.engine,
+        ensemble=descriptor.ensemble if descriptor.HasField("ensemble") else None,
     )

@@ -50,3 +50,12 @@ class Output:
     attempts: int
     candidates: Sequence[scheduler_pb2.Candidate] = ()
     """The best three shards when the piece was leased."""
+
+
+def image_errors(prepared: Prepared, outputs: Sequence[Output]) -> dict[int, FacetError]:
+    """Return why pictures have no scores: place in the request → error."""
+    errors = dict(prepared.errors)
+    for output in outputs:
+        if output.error is not None:
+            errors.update(dict.fromkeys(output.positions, output.error))
+    return errors

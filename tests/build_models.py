@@ -1,6 +1,7 @@
 """Makes the model repositories that tests share; run as a process of its own by its fixtures.
 
 python -m tests.build_models digits FOLDER
+python -m tests.build_models second FOLDER
 python -m tests.build_models photos FOLDER TEST_DATA
 """
 
@@ -27,6 +28,12 @@ def build_digits(folder: Path) -> None:
     train_and_publish(repository, "digits", load_dataset("digits"), TrainingSettings())
 
 
+def build_second(folder: Path) -> None:
+    """Train `second` version 1: the same network, for less and from other weights."""
+    settings = TrainingSettings(epochs=2, seed=1)
+    train_and_publish(ModelRepository(folder), "second", load_dataset("digits"), settings)
+
+
 def build_photos(folder: Path, test_data: Path) -> None:
     """Add `mobilenet` version 1 as `facet models add` does."""
     models = test_data / "models"
@@ -46,6 +53,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["digits", folder]:
             build_digits(Path(folder))
+        case ["second", folder]:
+            build_second(Path(folder))
         case ["photos", folder, test_data]:
             build_photos(Path(folder), Path(test_data))
         case _:

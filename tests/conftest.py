@@ -11,7 +11,11 @@ from tests.fixtures_consul import (  # noqa: F401  # fixtures
     consul_url,
     shared_consul,
 )
-from tests.fixtures_models import digits_repository, photo_repository  # noqa: F401  # fixtures
+from tests.fixtures_models import (  # noqa: F401  # fixtures
+    digits_repository,
+    pair_repository,
+    photo_repository,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 

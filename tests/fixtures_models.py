@@ -44,6 +44,17 @@ def digits_build_output(
 
 
 @pytest.fixture(scope="session")
+def pair_repository(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> ModelRepository:
+    """A repository with `digits` version 1 and `second` version 1, which was trained for less."""
+    folder = tmp_path_factory.mktemp("pair") / "models"
+    _copy(request, tmp_path_factory, folder, "digits")
+    _copy(request, tmp_path_factory, folder, "second")
+    return ModelRepository(folder)
+
+
+@pytest.fixture(scope="session")
 def photo_repository(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, test_data: Path
 ) -> ModelRepository:

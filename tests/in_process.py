@@ -7,6 +7,7 @@ from functools import partial
 
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.http2.server import Server
+from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
 from services.common.process import Context, Service, SettingsT
 from services.common.registry import Instance
@@ -64,7 +65,11 @@ class RunningShard:
     @property
     def engine(self) -> NumpyEngine:
         """The engine of the model that the tests use."""
-        return engine_of(self.host.find(MODEL))
+        return self.engine_for(MODEL)
+
+    def engine_for(self, key: ModelKey) -> NumpyEngine:
+        """The engine of another one."""
+        return engine_of(self.host.find(key))
 
     @property
     def instance(self) -> Instance:
@@ -111,7 +116,8 @@ class RunningShard:
     async def die(self) -> None:
         """End at once, as after SIGKILL; the registry finds out. Idempotent."""
         assert self._server is not None
-        self.engine.open.set()
+        for descriptor in self.host.descriptors:
+            self.engine_for(ModelKey.from_message(descriptor.model)).open.set()
         for task in self._tasks:
             task.cancel()
         await self._server.die()

@@ -19,7 +19,7 @@ from facet.client.connection import connect
 from facet.client.pictures import Answer, PictureClient, Question
 from facet.recognition.v1 import recognition_pb2
 from services.common.errors import FacetError
-from services.common.statuses import status_code
+from services.common.statuses import from_status, status_code
 
 PICTURE_SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -94,16 +94,27 @@ def _write(answer: Answer, console: Console, *, as_json: bool) -> None:
         rest = ", ".join(f"{other.label} {other.score:.1%}" for other in others)
         console.print(
             f"{escape(str(answer.path))}  [bold]{escape(best.label)}[/] {best.score:.1%}  "
-            f"[dim]{escape(rest)}[/]",
+            f"[dim]{escape(rest)}[/]{_note(answer)}",
             soft_wrap=True,
         )
+
+
+def _note(answer: Answer) -> str:
+    """Say which members of an ensemble had no part in the answer."""
+    if not answer.failures:
+        return ""
+    without = ", ".join(
+        f"{failure['model']}:{failure['version']} ({failure['reason']})"
+        for failure in map(_failure_dict, answer.failures)
+    )
+    return f"  [yellow]partial[/], without {escape(without)}"
 
 
 def as_dict(answer: Answer) -> dict[str, Any]:
     """Return the JSON object of an answer."""
     if answer.error is not None:
         return {"image": str(answer.path), "error": _error_dict(answer.error)}
-    return {
+    found = {
         "image": str(answer.path),
         "model": answer.model,
         "version": answer.version,
@@ -112,6 +123,14 @@ def as_dict(answer: Answer) -> dict[str, Any]:
             for score in answer.classes
         ],
     }
+    if answer.failures:
+        found |= {"partial": True, "failures": list(map(_failure_dict, answer.failures))}
+    return found
+
+
+def _failure_dict(failure: recognition_pb2.MemberFailure) -> dict[str, Any]:
+    member = {"model": failure.model.name, "version": failure.model.version}
+    return {**member, **_error_dict(from_status(failure.error))}
 
 
 def _error_dict(error: FacetError) -> dict[str, str]:

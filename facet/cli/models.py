@@ -10,6 +10,8 @@ from rich.table import Table
 from facet.cli.model_names import parse_model
 from facet.cli.options import DEFAULT_HOME, Home, Json, Models
 from facet.cli.output import answers, notices, write_json
+from services.common.errors import InvalidRequestError
+from services.common.models.assembly import ensembles_with
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest
 from services.common.models.native_logs import QUIET_ENVIRONMENT
@@ -49,7 +51,7 @@ def list_models(as_json: Json = False, models: Models = "", home: Home = DEFAULT
             str(manifest.version),
             " x ".join(map(str, manifest.input.shape)),
             str(manifest.outputs.classes),
-            " ".join(artefact.format for artefact in manifest.artefacts),
+            " ".join(artefact.format for artefact in manifest.artefacts) or "ensemble",
             f"{manifest.created:%Y-%m-%d %H:%M}",
             manifest.source,
         )
@@ -72,6 +74,9 @@ def show(
     if as_json:
         write_json(described, indent=2)
         return
+    if manifest.ensemble is not None:
+        described["ensemble"] = str(manifest.ensemble)
+        del described["artefacts"], described["golden"]
     labels = described.pop("labels")
     shown = ", ".join(labels[:LABELS_SHOWN]) + (", ..." if len(labels) > LABELS_SHOWN else "")
     table = Table(show_header=False, box=None)
@@ -134,18 +139,30 @@ def remove(
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Remove one version for good; shards stop serving it some seconds later."""
+    """Remove one version for good; shards stop serving it some seconds later.
+
+    Not one that an ensemble needs.
+    """
     name, version = parse_model(model)
     if version is None:
         raise typer.BadParameter("say which version: NAME:VERSION")
-    open_repository(home, models).remove(name, version)
-    notices().print(f"Removed {ModelKey(name, version)}")
+    key, repository = ModelKey(name, version), open_repository(home, models)
+    if needed := ensembles_with(repository, key):
+        raise InvalidRequestError(
+            f"{key} is a member of {', '.join(map(str, needed))}: remove that first",
+            reason="IN_USE",
+        )
+    repository.remove(name, version)
+    notices().print(f"Removed {key}")
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(
         mode="json",
-        include={"name", "version", "created", "input", "outputs", "source", "metrics", "digest"},
+        include={
+            *("name", "version", "created", "input", "outputs"),
+            *("ensemble", "source", "metrics", "digest"),
+        },
     )
 
 

@@ -27,6 +27,8 @@ class Answer:
     classes: Sequence[recognition_pb2.ClassScore] = ()
     error: FacetError | None = None
     executions: Sequence[recognition_pb2.Execution] = ()
+    failures: Sequence[recognition_pb2.MemberFailure] = ()
+    """Members of an ensemble that had no part in it, and why."""
     seconds: float = 0.0
     """From sending to the answer."""
 
@@ -92,6 +94,7 @@ class PictureClient:
             classes=result.classification.classes,
             error=from_status(result.error) if failed else None,
             executions=response.executions,
+            failures=response.failures,
             seconds=seconds,
         )
 

@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from facet.aggregation.v1 import aggregation_pb2
 from facet.recognition.v1 import recognition_pb2
+from facet.type.v1 import model_pb2
+from services.aggregation.blend import MemberScores, blend
+from services.aggregation.ranking import top_indices
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_array
 
@@ -27,6 +30,28 @@ def combine_pieces(
     return results
 
 
+def combine_members(
+    members: Iterable[aggregation_pb2.MemberScores],
+    rule: model_pb2.EnsembleRule,
+    images: int,
+    labels: Sequence[str],
+    top_k: int,
+) -> list[recognition_pb2.ImageResult]:
+    """Return one result for each of `images` positions, in order, of an ensemble.
+
+    A position that no member covers gets a result without an outcome. Raises InvalidRequestError
+    (WRONG_SHAPE, WRONG_DTYPE) when pieces, labels, weights and rule do not fit together.
+    """
+    results = [recognition_pb2.ImageResult() for _ in range(images)]
+    blended = blend(
+        [_member(member, images, len(labels)) for member in members], images, len(labels), rule
+    )
+    best = top_indices(blended.scores, top_k, blended.means)
+    rows = (results[position].classification for position in blended.answered.tolist())
+    _write(best, blended.scores, labels, rows)
+    return results
+
+
 def classify(
     scores: npt.NDArray[np.float32],
     labels: Sequence[str],
@@ -38,7 +63,15 @@ def classify(
     `into` has one empty message for each row; filling it in place saves a copy. Equal scores
     keep the order of the model's outputs.
     """
-    best = top_indices(scores, top_k)
+    _write(top_indices(scores, top_k), scores, labels, into)
+
+
+def _write(
+    best: npt.NDArray[np.intp],
+    scores: npt.NDArray[np.float32],
+    labels: Sequence[str],
+    into: Iterable[recognition_pb2.Classification],
+) -> None:
     best_scores = np.take_along_axis(scores, best, axis=1)
     for row, row_scores, classification in zip(
         best.tolist(), best_scores.tolist(), into, strict=True
@@ -47,18 +80,13 @@ def classify(
             classification.classes.add(label=labels[index], index=index, score=score)
 
 
-def top_indices(scores: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.intp]:
-    """Return the indices of the `top_k` largest scores of each row, [images, min(k, classes)]."""
-    classes = scores.shape[1]
-    # Ascending by the negative: not a number, which is no answer, sorts last.
-    keys = -scores
-    if 0 < top_k < classes:
-        # Sorting a thousand classes costs ten times what finding the best five does; the
-        # partition alone would not keep the order of equals, so ties at the edge are sorted out.
-        edge = np.partition(keys, top_k - 1, axis=1)[:, top_k - 1 : top_k]
-        keys = np.where(keys > edge, np.nan, keys)
-    order = np.argsort(keys, axis=1, kind="stable")
-    return order[:, : top_k or classes]
+def _member(member: aggregation_pb2.MemberScores, images: int, classes: int) -> MemberScores:
+    pieces = [_scores(piece, images, classes) for piece in member.pieces]
+    positions = [position for piece in member.pieces for position in piece.positions]
+    if len(set(positions)) < len(positions):
+        raise InvalidRequestError("a member has scores for one image twice")
+    scores = np.concatenate(pieces) if pieces else np.empty((0, classes), np.float32)
+    return MemberScores(member.weight, np.array(positions, np.intp), scores)
 
 
 def _scores(

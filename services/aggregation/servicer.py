@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
+from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2
-from services.aggregation.combine import combine_pieces
+from services.aggregation.combine import combine_members, combine_pieces
 from services.common.errors import FacetError
 from services.common.rpc.calls import serve_calls_in_turn
 from services.common.rpc.context import ServicerContext
@@ -40,7 +41,7 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         if descriptor is None:
             return aggregation_pb2.CombinedItem(descriptor_needed=True)
         try:
-            results = combine_pieces(item.pieces, item.images, descriptor.labels, item.top_k)
+            results = _combined(item, descriptor.labels)
         except FacetError as error:
             return aggregation_pb2.CombinedItem(error=to_status(error))
         return aggregation_pb2.CombinedItem(results=results)
@@ -53,3 +54,11 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         if item.descriptor_digest in self._descriptors:
             self._descriptors.move_to_end(item.descriptor_digest)
         return self._descriptors.get(item.descriptor_digest)
+
+
+def _combined(
+    item: aggregation_pb2.CombineItem, labels: Sequence[str]
+) -> list[recognition_pb2.ImageResult]:
+    if item.members:
+        return combine_members(item.members, item.rule, item.images, labels, item.top_k)
+    return combine_pieces(item.pieces, item.images, labels, item.top_k)

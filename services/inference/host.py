@@ -102,6 +102,11 @@ class ModelHost:
         return [self._loaded[key].descriptor for key in sorted(self._loaded)]
 
     @property
+    def ensembles(self) -> list[model_pb2.ModelDescriptor]:
+        """Descriptors of the versions that are made of others, sorted."""
+        return [self._shelf.ensembles[key] for key in sorted(self._shelf.ensembles)]
+
+    @property
     def releases(self) -> Sequence[inference_pb2.ModelReleases]:
         """What the repository has, loaded or not."""
         return self._shelf.releases
@@ -134,6 +139,8 @@ class ModelHost:
         """
         if (model := self._loaded.get(key)) is not None:
             return model.descriptor
+        if (ensemble := self._shelf.ensembles.get(key)) is not None:
+            return ensemble
         if (reason := self.refused.get(key)) is not None:
             raise ModelRefusedError(f"{key} is not served: {reason}")
         if (shelved := self._shelf.models.get(key)) is None:

@@ -77,6 +77,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         )
         if models:
             report.models.extend(self._host.descriptors)
+            report.models.extend(self._host.ensembles)
             report.refused.extend(
                 cluster_pb2.RefusedModel(model=key.to_message(), reason=reason)
                 for key, reason in sorted(self._host.refused.items())

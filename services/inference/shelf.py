@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2
+from facet.type.v1 import model_pb2
 from services.common.errors import FacetError, ModelRefusedError
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest
@@ -56,7 +57,9 @@ class Shelf:
     """The repository at one moment."""
 
     models: Mapping[ModelKey, Shelved] = field(default_factory=dict)
-    """All versions but those that are retired or refused."""
+    """All versions that can be loaded: those that are retired or refused are not among them."""
+    ensembles: Mapping[ModelKey, model_pb2.ModelDescriptor] = field(default_factory=dict)
+    """Versions that are made of others, all of which are there. No shard loads one."""
     releases: tuple[inference_pb2.ModelReleases, ...] = ()
     """Sorted by name."""
     refused: Mapping[ModelKey, str] = field(default_factory=dict)
@@ -117,9 +120,9 @@ class ShelfReader:
                     refused[key] = error.message
                     continue
                 models[key] = Shelved(manifest, named.get(version, Standing.ON_DEMAND))
-        known = models.keys()
-        self._manifests = {key: self._manifests[key] for key in known}
-        return Shelf(models, tuple(releases), refused)
+        self._manifests = {key: self._manifests[key] for key in models}
+        ensembles = _take_out_ensembles(models, refused)
+        return Shelf(models, ensembles, tuple(releases), refused)
 
     def _manifest(self, key: ModelKey) -> Manifest:
         if key not in self._manifests:
@@ -134,6 +137,27 @@ class ShelfReader:
         if (current := releases.current(there)) is not None:
             standings[current] = Standing.CURRENT
         return standings
+
+
+def _take_out_ensembles(
+    models: dict[ModelKey, Shelved], refused: dict[ModelKey, str]
+) -> dict[ModelKey, model_pb2.ModelDescriptor]:
+    """Move ensembles out of `models`, or to `refused`; their members are needed as they are."""
+    found = {}
+    ensembles = [each for each in models.values() if each.manifest.ensemble is not None]
+    for each in ensembles:
+        del models[each.key]
+    for each in ensembles:
+        members = each.manifest.ensemble.keys if each.manifest.ensemble is not None else ()
+        known = models.keys() | refused.keys()  # another shard may be able to load what is refused
+        if missing := [str(member) for member in members if member not in known]:
+            refused[each.key] = f"no version to be served: {', '.join(missing)}"
+            continue
+        found[each.key] = each.manifest.to_descriptor(max_batch=0, engine="")
+        for member in models.keys() & set(members):
+            needed = min(models[member].standing, max(each.standing, Standing.NAMED))
+            models[member] = replace(models[member], standing=needed)
+    return found
 
 
 def _message(name: str, releases: Releases, versions: Iterable[int]) -> inference_pb2.ModelReleases:

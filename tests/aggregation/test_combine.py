@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from facet.aggregation.v1 import aggregation_pb2
 from facet.recognition.v1 import recognition_pb2
-from services.aggregation.combine import classify, combine_pieces, top_indices
+from services.aggregation.combine import classify, combine_pieces
+from services.aggregation.ranking import top_indices
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_message
 from tests.repeatable import repeatable

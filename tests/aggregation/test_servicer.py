@@ -103,6 +103,27 @@ async def test_items_of_one_call_are_independent() -> None:
         assert not wrong.results
 
 
+async def test_an_ensembles_members_are_combined() -> None:
+    async with service() as (link, _):
+        pieces = [item("1", 0.2, 0.8).pieces, item("1", 0.9, 0.1).pieces]
+        (combined,) = await combine(
+            link,
+            aggregation_pb2.CombineItem(
+                descriptor_digest="1",
+                descriptor=descriptor("1", "cat", "dog"),
+                images=1,
+                top_k=1,
+                rule=model_pb2.ENSEMBLE_RULE_WEIGHTED,
+                members=[
+                    aggregation_pb2.MemberScores(weight=weight, pieces=each)
+                    for weight, each in zip((0.75, 0.25), pieces, strict=True)
+                ],
+            ),
+        )
+        assert label(combined) == "dog"
+        assert combined.results[0].classification.classes[0].score == pytest.approx(0.625)
+
+
 async def test_only_the_models_in_use_are_remembered() -> None:
     async with service() as (link, _):
         await combine(link, item("used", 1, known=descriptor("used", "x")))

@@ -1,6 +1,7 @@
 """Small version contents, without any engine."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,12 +11,19 @@ from services.common.models.input_spec import InputSpec
 from services.common.models.manifest import Outputs, VersionContent
 from services.common.models.normalisation import Normalisation
 
-CLASSES = 3
+LABELS = ("one", "two", "drei ✓")
+CLASSES = len(LABELS)
 SPEC = InputSpec(4, 5, 1)
 
 
 def write_content(
-    folder: Path, *, model: bytes = b"model", formats: tuple[str, ...] = ("litert",)
+    folder: Path,
+    *,
+    model: bytes = b"model",
+    formats: tuple[str, ...] = ("litert",),
+    spec: InputSpec = SPEC,
+    labels: tuple[str, ...] = LABELS,
+    activation: Literal["softmax", "sigmoid", "linear"] = "softmax",
 ) -> VersionContent:
     """Write the files of a version that no engine can run, and return what they are."""
     artefacts = []
@@ -24,17 +32,17 @@ def write_content(
         path.write_bytes(model)
         artefacts.append(Artefact.describe(path, file_format))
     golden = GoldenExamples(
-        np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5, 1),
-        np.full((2, CLASSES), 1 / CLASSES, np.float32),
+        np.resize(np.arange(256, dtype=np.uint8), (2, *spec.shape)),
+        np.full((2, len(labels)), 1 / len(labels), np.float32),
     )
     return VersionContent(
         source="a test",
-        input=SPEC,
+        input=spec,
         preprocessing=Normalisation.preset("none"),
-        outputs=Outputs(classes=CLASSES, activation="softmax"),
+        outputs=Outputs(classes=len(labels), activation=activation),
         artefacts=tuple(artefacts),
         golden=golden.save(folder),
         training={"epochs": 3, "learning_rate": 0.01, "shuffle": True, "architecture": "cnn"},
         metrics={"held_out_accuracy": 0.5},
-        labels=("one", "two", "drei ✓"),
+        labels=labels,
     )

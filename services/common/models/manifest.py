@@ -7,12 +7,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from facet.type.v1 import model_pb2
 from services.common.errors import FacetError, InvalidRequestError, ModelRefusedError
 from services.common.models.artefacts import Artefact, Record, StoredFile
+from services.common.models.ensemble import Ensemble
 from services.common.models.input_spec import InputSpec
+from services.common.models.key import ModelKey
 from services.common.models.normalisation import Normalisation
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -53,11 +62,17 @@ class VersionContent(Record):
     source: str
     """Where it came from, for people: a file's name, or what was trained on what."""
     input: InputSpec
+    """Of an ensemble: its first member's."""
     preprocessing: Normalisation
-    """Fused into the graph of every artefact; here for people."""
+    """Fused into the graph of every artefact; here for people. Of an ensemble: its first
+    member's."""
     outputs: Outputs
-    artefacts: Annotated[tuple[Artefact, ...], Field(min_length=1)]
-    golden: GoldenFile
+    artefacts: tuple[Artefact, ...] = ()
+    """At least one, but none of an ensemble."""
+    golden: GoldenFile | None = None
+    """None of an ensemble: its members have theirs."""
+    ensemble: Ensemble | None = None
+    """The versions that answer in this one's place."""
     training: Mapping[str, str | int | float | bool] | None = None
     """Hyperparameters; None for a model that was trained elsewhere."""
     metrics: Mapping[str, int | float] = Field(default_factory=dict)
@@ -69,10 +84,23 @@ class VersionContent(Record):
     @property
     def files(self) -> tuple[StoredFile, ...]:
         """Everything in the version's folder beside the manifest."""
-        return (*self.artefacts, self.golden, *self.reports)
+        golden = () if self.golden is None else (self.golden,)
+        return (*self.artefacts, *golden, *self.reports)
+
+    @model_serializer(mode="wrap")
+    def _without_no_ensemble(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no field that a version which is no ensemble never had: digests stay the same."""
+        record: dict[str, Any] = serialize(self)
+        if self.ensemble is None:
+            record.pop("ensemble", None)
+        return record
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.ensemble is None and not (self.artefacts and self.golden):
+            raise ValueError("a version has artefacts and golden examples, or is an ensemble")
+        if self.ensemble is not None and (self.artefacts or self.golden):
+            raise ValueError("an ensemble has neither artefacts nor golden examples of its own")
         if len(self.labels) != self.outputs.classes:
             raise ValueError(f"{len(self.labels)} labels for {self.outputs.classes} classes")
         files = [stored.file for stored in self.files]
@@ -94,6 +122,11 @@ class Manifest(VersionContent):
     created: AwareDatetime
     digest: str
     """sha256 of the canonical JSON of all other fields, hexadecimal."""
+
+    @property
+    def key(self) -> ModelKey:
+        """Name and version."""
+        return ModelKey(self.name, self.version)
 
     @classmethod
     def of(cls, content: VersionContent, name: str, version: int, created: datetime) -> Self:
@@ -161,6 +194,7 @@ class Manifest(VersionContent):
             digest=self.digest,
             max_batch=max_batch,
             engine=engine,
+            ensemble=None if self.ensemble is None else self.ensemble.to_message(),
         )
 
 

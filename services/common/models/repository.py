@@ -123,6 +123,8 @@ class ModelRepository:
 
     def golden_examples(self, manifest: Manifest) -> GoldenExamples:
         """Return the golden examples of a version; ModelRefusedError when they are not whole."""
+        if manifest.golden is None:
+            raise ModelRefusedError(f"{manifest.key} is an ensemble: its members have examples")
         return GoldenExamples.load(
             manifest.golden.verify(self._folder(manifest.name, manifest.version))
         )

@@ -39,6 +39,8 @@ def load_version(
     outputs are wrong. Then nothing stays loaded.
     """
     manifest = repository.load_manifest(name, version)
+    if manifest.golden is None:
+        raise ModelRefusedError(f"{name}:{version} is an ensemble: its members are run, not itself")
     kind = select_engine(manifest, preference)
     golden = repository.golden_examples(manifest)
     path = repository.artefact_path(manifest, kind.artefact_format)

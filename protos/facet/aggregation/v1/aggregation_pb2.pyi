@@ -21,18 +21,30 @@ class CombineRequest(_message.Message):
     def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., items: _Optional[_Iterable[_Union[CombineItem, _Mapping]]] = ...) -> None: ...
 
 class CombineItem(_message.Message):
-    __slots__ = ("descriptor_digest", "descriptor", "images", "pieces", "top_k")
+    __slots__ = ("descriptor_digest", "descriptor", "images", "pieces", "top_k", "members", "rule")
     DESCRIPTOR_DIGEST_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     PIECES_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
     descriptor_digest: str
     descriptor: _model_pb2.ModelDescriptor
     images: int
     pieces: _containers.RepeatedCompositeFieldContainer[PieceScores]
     top_k: int
-    def __init__(self, descriptor_digest: _Optional[str] = ..., descriptor: _Optional[_Union[_model_pb2.ModelDescriptor, _Mapping]] = ..., images: _Optional[int] = ..., pieces: _Optional[_Iterable[_Union[PieceScores, _Mapping]]] = ..., top_k: _Optional[int] = ...) -> None: ...
+    members: _containers.RepeatedCompositeFieldContainer[MemberScores]
+    rule: _model_pb2.EnsembleRule
+    def __init__(self, descriptor_digest: _Optional[str] = ..., descriptor: _Optional[_Union[_model_pb2.ModelDescriptor, _Mapping]] = ..., images: _Optional[int] = ..., pieces: _Optional[_Iterable[_Union[PieceScores, _Mapping]]] = ..., top_k: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberScores, _Mapping]]] = ..., rule: _Optional[_Union[_model_pb2.EnsembleRule, str]] = ...) -> None: ...
+
+class MemberScores(_message.Message):
+    __slots__ = ("weight", "pieces")
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PIECES_FIELD_NUMBER: _ClassVar[int]
+    weight: float
+    pieces: _containers.RepeatedCompositeFieldContainer[PieceScores]
+    def __init__(self, weight: _Optional[float] = ..., pieces: _Optional[_Iterable[_Union[PieceScores, _Mapping]]] = ...) -> None: ...
 
 class PieceScores(_message.Message):
     __slots__ = ("positions", "scores")

@@ -27,7 +27,7 @@ from facet.type.v1 import tensor_pb2 as facet_dot_type_dot_v1_dot_tensor__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&facet/recognition/v1/recognition.proto\x12\x14\x66\x61\x63\x65t.recognition.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/tensor.proto\x1a\x17google/rpc/status.proto\"N\n\rModelSelector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05label\x18\x03 \x01(\tB\n\n\x08_version\"\x18\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"C\n\x12RecognitionOptions\x12\x12\n\x05top_k\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\x02 \x01(\x08\x42\x08\n\x06_top_k\"\xd5\x01\n\x10RecognizeRequest\x12\x32\n\x05model\x18\x01 \x01(\x0b\x32#.facet.recognition.v1.ModelSelector\x12+\n\x06images\x18\x02 \x03(\x0b\x32\x1b.facet.recognition.v1.Image\x12%\n\x06tensor\x18\x03 \x01(\x0b\x32\x15.facet.type.v1.Tensor\x12\x39\n\x07options\x18\x04 \x01(\x0b\x32(.facet.recognition.v1.RecognitionOptions\"\xa8\x01\n\x11RecognizeResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x32\n\x07results\x18\x02 \x03(\x0b\x32!.facet.recognition.v1.ImageResult\x12\x33\n\nexecutions\x18\x03 \x03(\x0b\x32\x1f.facet.recognition.v1.Execution\"}\n\x0bImageResult\x12>\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32$.facet.recognition.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"C\n\x0e\x43lassification\x12\x31\n\x07\x63lasses\x18\x01 \x03(\x0b\x32 .facet.recognition.v1.ClassScore\"9\n\nClassScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x02\"\xaa\x01\n\tExecution\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x03(\r\x12\x12\n\nbatch_size\x18\x03 \x01(\r\x12\x10\n\x08queue_us\x18\x04 \x01(\x04\x12\x11\n\tdevice_us\x18\x05 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\r\x12\x33\n\ncandidates\x18\x07 \x03(\x0b\x32\x1f.facet.recognition.v1.Candidate\"-\n\tCandidate\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x11\n\tfinish_us\x18\x02 \x01(\x04\"]\n\x16StreamRecognizeRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x07request\x18\x02 \x01(\x0b\x32&.facet.recognition.v1.RecognizeRequest\"\x92\x01\n\x17StreamRecognizeResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12;\n\x08response\x18\x02 \x01(\x0b\x32\'.facet.recognition.v1.RecognizeResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x13\n\x11ListModelsRequest\"A\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.facet.recognition.v1.Model\"E\n\x0fGetModelRequest\x12\x32\n\x05model\x18\x01 \x01(\x0b\x32#.facet.recognition.v1.ModelSelector\">\n\x10GetModelResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.recognition.v1.Model\"\x9d\x01\n\x05Model\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\'\n\x05input\x18\x02 \x01(\x0b\x32\x18.facet.type.v1.InputSpec\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x01(\r\x12\x0e\n\x06shards\x18\x05 \x03(\t\x12\x0e\n\x06\x65ngine\x18\x06 \x01(\t2\xa2\x03\n\x12RecognitionService\x12\\\n\tRecognize\x12&.facet.recognition.v1.RecognizeRequest\x1a\'.facet.recognition.v1.RecognizeResponse\x12r\n\x0fStreamRecognize\x12,.facet.recognition.v1.StreamRecognizeRequest\x1a-.facet.recognition.v1.StreamRecognizeResponse(\x01\x30\x01\x12_\n\nListModels\x12\'.facet.recognition.v1.ListModelsRequest\x1a(.facet.recognition.v1.ListModelsResponse\x12Y\n\x08GetModel\x12%.facet.recognition.v1.GetModelRequest\x1a&.facet.recognition.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&facet/recognition/v1/recognition.proto\x12\x14\x66\x61\x63\x65t.recognition.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/tensor.proto\x1a\x17google/rpc/status.proto\"N\n\rModelSelector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05label\x18\x03 \x01(\tB\n\n\x08_version\"\x18\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"C\n\x12RecognitionOptions\x12\x12\n\x05top_k\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\x02 \x01(\x08\x42\x08\n\x06_top_k\"\xd5\x01\n\x10RecognizeRequest\x12\x32\n\x05model\x18\x01 \x01(\x0b\x32#.facet.recognition.v1.ModelSelector\x12+\n\x06images\x18\x02 \x03(\x0b\x32\x1b.facet.recognition.v1.Image\x12%\n\x06tensor\x18\x03 \x01(\x0b\x32\x15.facet.type.v1.Tensor\x12\x39\n\x07options\x18\x04 \x01(\x0b\x32(.facet.recognition.v1.RecognitionOptions\"\xf0\x01\n\x11RecognizeResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x32\n\x07results\x18\x02 \x03(\x0b\x32!.facet.recognition.v1.ImageResult\x12\x33\n\nexecutions\x18\x03 \x03(\x0b\x32\x1f.facet.recognition.v1.Execution\x12\x0f\n\x07partial\x18\x04 \x01(\x08\x12\x35\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32#.facet.recognition.v1.MemberFailure\"n\n\rMemberFailure\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0e\n\x06images\x18\x03 \x03(\r\"}\n\x0bImageResult\x12>\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32$.facet.recognition.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"C\n\x0e\x43lassification\x12\x31\n\x07\x63lasses\x18\x01 \x03(\x0b\x32 .facet.recognition.v1.ClassScore\"9\n\nClassScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x02\"\xd6\x01\n\tExecution\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x0e\n\x06images\x18\x02 \x03(\r\x12\x12\n\nbatch_size\x18\x03 \x01(\r\x12\x10\n\x08queue_us\x18\x04 \x01(\x04\x12\x11\n\tdevice_us\x18\x05 \x01(\x04\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\r\x12\x33\n\ncandidates\x18\x07 \x03(\x0b\x32\x1f.facet.recognition.v1.Candidate\x12*\n\x05model\x18\x08 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\"-\n\tCandidate\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x11\n\tfinish_us\x18\x02 \x01(\x04\"]\n\x16StreamRecognizeRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x07request\x18\x02 \x01(\x0b\x32&.facet.recognition.v1.RecognizeRequest\"\x92\x01\n\x17StreamRecognizeResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12;\n\x08response\x18\x02 \x01(\x0b\x32\'.facet.recognition.v1.RecognizeResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x13\n\x11ListModelsRequest\"A\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.facet.recognition.v1.Model\"E\n\x0fGetModelRequest\x12\x32\n\x05model\x18\x01 \x01(\x0b\x32#.facet.recognition.v1.ModelSelector\">\n\x10GetModelResponse\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.recognition.v1.Model\"\xc8\x01\n\x05Model\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\'\n\x05input\x18\x02 \x01(\x0b\x32\x18.facet.type.v1.InputSpec\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x04 \x01(\r\x12\x0e\n\x06shards\x18\x05 \x03(\t\x12\x0e\n\x06\x65ngine\x18\x06 \x01(\t\x12)\n\x08\x65nsemble\x18\x07 \x01(\x0b\x32\x17.facet.type.v1.Ensemble2\xa2\x03\n\x12RecognitionService\x12\\\n\tRecognize\x12&.facet.recognition.v1.RecognizeRequest\x1a\'.facet.recognition.v1.RecognizeResponse\x12r\n\x0fStreamRecognize\x12,.facet.recognition.v1.StreamRecognizeRequest\x1a-.facet.recognition.v1.StreamRecognizeResponse(\x01\x30\x01\x12_\n\nListModels\x12\'.facet.recognition.v1.ListModelsRequest\x1a(.facet.recognition.v1.ListModelsResponse\x12Y\n\x08GetModel\x12%.facet.recognition.v1.GetModelRequest\x1a&.facet.recognition.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,31 +43,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOGNIZEREQUEST']._serialized_start=320
   _globals['_RECOGNIZEREQUEST']._serialized_end=533
   _globals['_RECOGNIZERESPONSE']._serialized_start=536
-  _globals['_RECOGNIZERESPONSE']._serialized_end=704
-  _globals['_IMAGERESULT']._serialized_start=706
-  _globals['_IMAGERESULT']._serialized_end=831
-  _globals['_CLASSIFICATION']._serialized_start=833
-  _globals['_CLASSIFICATION']._serialized_end=900
-  _globals['_CLASSSCORE']._serialized_start=902
-  _globals['_CLASSSCORE']._serialized_end=959
-  _globals['_EXECUTION']._serialized_start=962
-  _globals['_EXECUTION']._serialized_end=1132
-  _globals['_CANDIDATE']._serialized_start=1134
-  _globals['_CANDIDATE']._serialized_end=1179
-  _globals['_STREAMRECOGNIZEREQUEST']._serialized_start=1181
-  _globals['_STREAMRECOGNIZEREQUEST']._serialized_end=1274
-  _globals['_STREAMRECOGNIZERESPONSE']._serialized_start=1277
-  _globals['_STREAMRECOGNIZERESPONSE']._serialized_end=1423
-  _globals['_LISTMODELSREQUEST']._serialized_start=1425
-  _globals['_LISTMODELSREQUEST']._serialized_end=1444
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1446
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1511
-  _globals['_GETMODELREQUEST']._serialized_start=1513
-  _globals['_GETMODELREQUEST']._serialized_end=1582
-  _globals['_GETMODELRESPONSE']._serialized_start=1584
-  _globals['_GETMODELRESPONSE']._serialized_end=1646
-  _globals['_MODEL']._serialized_start=1649
-  _globals['_MODEL']._serialized_end=1806
-  _globals['_RECOGNITIONSERVICE']._serialized_start=1809
-  _globals['_RECOGNITIONSERVICE']._serialized_end=2227
+  _globals['_RECOGNIZERESPONSE']._serialized_end=776
+  _globals['_MEMBERFAILURE']._serialized_start=778
+  _globals['_MEMBERFAILURE']._serialized_end=888
+  _globals['_IMAGERESULT']._serialized_start=890
+  _globals['_IMAGERESULT']._serialized_end=1015
+  _globals['_CLASSIFICATION']._serialized_start=1017
+  _globals['_CLASSIFICATION']._serialized_end=1084
+  _globals['_CLASSSCORE']._serialized_start=1086
+  _globals['_CLASSSCORE']._serialized_end=1143
+  _globals['_EXECUTION']._serialized_start=1146
+  _globals['_EXECUTION']._serialized_end=1360
+  _globals['_CANDIDATE']._serialized_start=1362
+  _globals['_CANDIDATE']._serialized_end=1407
+  _globals['_STREAMRECOGNIZEREQUEST']._serialized_start=1409
+  _globals['_STREAMRECOGNIZEREQUEST']._serialized_end=1502
+  _globals['_STREAMRECOGNIZERESPONSE']._serialized_start=1505
+  _globals['_STREAMRECOGNIZERESPONSE']._serialized_end=1651
+  _globals['_LISTMODELSREQUEST']._serialized_start=1653
+  _globals['_LISTMODELSREQUEST']._serialized_end=1672
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1674
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1739
+  _globals['_GETMODELREQUEST']._serialized_start=1741
+  _globals['_GETMODELREQUEST']._serialized_end=1810
+  _globals['_GETMODELRESPONSE']._serialized_start=1812
+  _globals['_GETMODELRESPONSE']._serialized_end=1874
+  _globals['_MODEL']._serialized_start=1877
+  _globals['_MODEL']._serialized_end=2077
+  _globals['_RECOGNITIONSERVICE']._serialized_start=2080
+  _globals['_RECOGNITIONSERVICE']._serialized_end=2498
 # @@protoc_insertion_point(module_scope)

@@ -46,14 +46,28 @@ class RecognizeRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelSelector, _Mapping]] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., tensor: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., options: _Optional[_Union[RecognitionOptions, _Mapping]] = ...) -> None: ...
 
 class RecognizeResponse(_message.Message):
-    __slots__ = ("model", "results", "executions")
+    __slots__ = ("model", "results", "executions", "partial", "failures")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
     model: _model_pb2.ModelVersion
     results: _containers.RepeatedCompositeFieldContainer[ImageResult]
     executions: _containers.RepeatedCompositeFieldContainer[Execution]
-    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., results: _Optional[_Iterable[_Union[ImageResult, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ...) -> None: ...
+    partial: bool
+    failures: _containers.RepeatedCompositeFieldContainer[MemberFailure]
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., results: _Optional[_Iterable[_Union[ImageResult, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., partial: bool = ..., failures: _Optional[_Iterable[_Union[MemberFailure, _Mapping]]] = ...) -> None: ...
+
+class MemberFailure(_message.Message):
+    __slots__ = ("model", "error", "images")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelVersion
+    error: _status_pb2.Status
+    images: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., images: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ImageResult(_message.Message):
     __slots__ = ("classification", "error")
@@ -80,7 +94,7 @@ class ClassScore(_message.Message):
     def __init__(self, label: _Optional[str] = ..., index: _Optional[int] = ..., score: _Optional[float] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("shard", "images", "batch_size", "queue_us", "device_us", "attempts", "candidates")
+    __slots__ = ("shard", "images", "batch_size", "queue_us", "device_us", "attempts", "candidates", "model")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +102,7 @@ class Execution(_message.Message):
     DEVICE_US_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     shard: str
     images: _containers.RepeatedScalarFieldContainer[int]
     batch_size: int
@@ -95,7 +110,8 @@ class Execution(_message.Message):
     device_us: int
     attempts: int
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
-    def __init__(self, shard: _Optional[str] = ..., images: _Optional[_Iterable[int]] = ..., batch_size: _Optional[int] = ..., queue_us: _Optional[int] = ..., device_us: _Optional[int] = ..., attempts: _Optional[int] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
+    model: _model_pb2.ModelVersion
+    def __init__(self, shard: _Optional[str] = ..., images: _Optional[_Iterable[int]] = ..., batch_size: _Optional[int] = ..., queue_us: _Optional[int] = ..., device_us: _Optional[int] = ..., attempts: _Optional[int] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ...) -> None: ...
 
 class Candidate(_message.Message):
     __slots__ = ("shard", "finish_us")
@@ -146,17 +162,19 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model", "input", "labels", "classes", "shards", "engine")
+    __slots__ = ("model", "input", "labels", "classes", "shards", "engine", "ensemble")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     model: _model_pb2.ModelVersion
     input: _model_pb2.InputSpec
     labels: _containers.RepeatedScalarFieldContainer[str]
     classes: int
     shards: _containers.RepeatedScalarFieldContainer[str]
     engine: str
-    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., input: _Optional[_Union[_model_pb2.InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., classes: _Optional[int] = ..., shards: _Optional[_Iterable[str]] = ..., engine: _Optional[str] = ...) -> None: ...
+    ensemble: _model_pb2.Ensemble
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., input: _Optional[_Union[_model_pb2.InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., classes: _Optional[int] = ..., shards: _Optional[_Iterable[str]] = ..., engine: _Optional[str] = ..., ensemble: _Optional[_Union[_model_pb2.Ensemble, _Mapping]] = ...) -> None: ...

@@ -71,6 +71,8 @@ class RecognitionServiceServicer(object):
         """Recognises one or more images with one model. Idempotent: it may be repeated after any error.
 
         An image that cannot be recognised is an `error` in its own result; the others are answered.
+        An ensemble answers without the members that fail or are late, as long as there is another
+        (see RecognizeResponse.partial); when all fail, the call has the error of the first.
         Errors of the whole call:
         INVALID_ARGUMENT (MODEL_REQUIRED, INVALID_VERSION, AMBIGUOUS_MODEL, EMPTY_REQUEST, AMBIGUOUS_REQUEST,
         TOO_MANY_IMAGES, WRONG_DTYPE, WRONG_SHAPE, INVALID_OPTION),

@@ -1,10 +1,22 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class EnsembleRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENSEMBLE_RULE_UNSPECIFIED: _ClassVar[EnsembleRule]
+    ENSEMBLE_RULE_MEAN: _ClassVar[EnsembleRule]
+    ENSEMBLE_RULE_WEIGHTED: _ClassVar[EnsembleRule]
+    ENSEMBLE_RULE_VOTE: _ClassVar[EnsembleRule]
+ENSEMBLE_RULE_UNSPECIFIED: EnsembleRule
+ENSEMBLE_RULE_MEAN: EnsembleRule
+ENSEMBLE_RULE_WEIGHTED: EnsembleRule
+ENSEMBLE_RULE_VOTE: EnsembleRule
 
 class ModelVersion(_message.Message):
     __slots__ = ("name", "version")
@@ -27,7 +39,7 @@ class InputSpec(_message.Message):
     def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., resize_shorter_side: _Optional[int] = ...) -> None: ...
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("model", "input", "labels", "digest", "max_batch", "engine", "batch_seconds", "image_seconds", "piece_images", "memory_bytes")
+    __slots__ = ("model", "input", "labels", "digest", "max_batch", "engine", "batch_seconds", "image_seconds", "piece_images", "memory_bytes", "ensemble")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +50,7 @@ class ModelDescriptor(_message.Message):
     IMAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIECE_IMAGES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     model: ModelVersion
     input: InputSpec
     labels: _containers.RepeatedScalarFieldContainer[str]
@@ -48,4 +61,21 @@ class ModelDescriptor(_message.Message):
     image_seconds: float
     piece_images: int
     memory_bytes: int
-    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., input: _Optional[_Union[InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., max_batch: _Optional[int] = ..., engine: _Optional[str] = ..., batch_seconds: _Optional[float] = ..., image_seconds: _Optional[float] = ..., piece_images: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    ensemble: Ensemble
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., input: _Optional[_Union[InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., max_batch: _Optional[int] = ..., engine: _Optional[str] = ..., batch_seconds: _Optional[float] = ..., image_seconds: _Optional[float] = ..., piece_images: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ...) -> None: ...
+
+class Ensemble(_message.Message):
+    __slots__ = ("rule", "members")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    rule: EnsembleRule
+    members: _containers.RepeatedCompositeFieldContainer[EnsembleMember]
+    def __init__(self, rule: _Optional[_Union[EnsembleRule, str]] = ..., members: _Optional[_Iterable[_Union[EnsembleMember, _Mapping]]] = ...) -> None: ...
+
+class EnsembleMember(_message.Message):
+    __slots__ = ("model", "weight")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    model: ModelVersion
+    weight: float
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
