@@ -25,7 +25,7 @@ LABELS_SHOWN = 5
 def open_repository(home: Path, models: str) -> ModelRepository:
     """Return the repository that the options name."""
     settings = read_settings(CommonSettings, home=home, models=models)
-    return ModelRepository.open(settings.models_url)
+    return ModelRepository.open(settings.models_url, settings.file_cache())
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from facet.type.v1 import model_pb2
-from services.common.errors import FacetError, ModelNotFoundError
+from services.common.errors import FacetError, ModelNotFoundError, UnavailableError
 from services.common.models.key import ModelKey
 from services.common.models.repository import Generation, ModelRepository
 from services.common.scheduling.costs import Cost, Ran, prior
@@ -38,7 +38,7 @@ class ModelHost:
 
     A new version is loaded and warmed first and offered then; versions beyond the newest
     `keep_versions` are unloaded. One that must not be served is refused, with the reason, and
-    not tried again until its files change.
+    not tried again until its files change. One whose files could not be had is tried again.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class ModelHost:
         self._on_change = on_change
         self._loaded: dict[ModelKey, LoadedModel] = {}
         self._refused: dict[ModelKey, str] = {}
+        self._out_of_reach: set[ModelKey] = set()
         self._generation: Generation | None = None
         # One at a time: loading competes with serving for the same cores.
         self._thread = ThreadPoolExecutor(1, "loader")
@@ -79,23 +80,28 @@ class ModelHost:
         """Load what is new in the repository and unload what is superseded or gone."""
         loop = asyncio.get_running_loop()
         generation = await loop.run_in_executor(self._thread, self._repository.generation)
-        if generation == self._generation:
+        changed = generation != self._generation
+        if not changed and not self._out_of_reach:
             return
         wanted = await loop.run_in_executor(self._thread, self._wanted)
         for key in wanted:
-            if key not in self._loaded:
+            if key not in self._loaded and (changed or key in self._out_of_reach):
                 await self._try_load(key)
         self._forget(wanted)
         self._generation = generation
+
+    async def try_refresh(self) -> None:
+        """Refresh, or go on with what is loaded while the repository cannot be read."""
+        try:
+            await self.refresh()
+        except (FacetError, OSError) as error:
+            log.warning("cannot read the model repository", error=str(error))
 
     async def follow(self) -> None:
         """Look for new versions until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
-            try:
-                await self.refresh()
-            except (FacetError, OSError) as error:
-                log.warning("cannot read the model repository", error=str(error))
+            await self.try_refresh()
 
     def close(self) -> None:
         """Unload everything."""
@@ -112,10 +118,13 @@ class ModelHost:
 
     async def _try_load(self, key: ModelKey) -> None:
         loop = asyncio.get_running_loop()
+        self._out_of_reach.discard(key)
         try:
             self._loaded[key] = await loop.run_in_executor(self._thread, self._load, key)
         except Exception as error:  # whatever is wrong with one version, the others are served
             self._refused[key] = str(error) or repr(error)
+            if isinstance(error, UnavailableError):
+                self._out_of_reach.add(key)
             unforeseen = None if isinstance(error, FacetError | OSError) else error
             log.warning("model refused", model=str(key), reason=str(error), exc_info=unforeseen)
         else:
@@ -125,6 +134,7 @@ class ModelHost:
 
     def _forget(self, wanted: Iterable[ModelKey]) -> None:
         gone = (self._refused.keys() | self._loaded.keys()) - set(wanted)
+        self._out_of_reach -= gone
         for key in gone:
             self._refused.pop(key, None)
             # A batch that runs now holds its own reference; the engine is freed after it.

@@ -1,0 +1,144 @@
+"""Files of remote repositories on this machine's disk, by their sha256.
+
+    <sha256>         a whole file; locked, shared, by processes that were given it lately
+    <sha256>.part    being written by the process that holds its lock, or left by one that died
+
+All processes of a machine may share a folder. A file is written beside, checked, then renamed;
+whoever wants it meanwhile waits for that. When the limit is reached those go that were used the
+longest ago and that nobody has locked.
+"""
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import structlog
+
+from services.common.errors import UnavailableError
+from services.common.models.artefacts import sha256_of
+from services.common.models.file_locks import is_still, lock
+
+log = structlog.get_logger(__name__)
+
+WAIT_S: Final = 900.0
+"""How long to wait for another process that downloads the same file."""
+
+KEPT_LOCKS: Final = 32
+"""How many of the files given out last stay locked by this process. An engine opens its file soon
+after, and what is open stays readable when it is deleted."""
+
+ATTEMPTS: Final = 5
+
+_PART: Final = ".part"
+_OURS: Final = re.compile(r"[0-9a-f]{64}(\.part)?")
+
+Download = Callable[[BinaryIO], None]
+"""Writes a file and checks it: raises when it is not what it should be."""
+
+
+class FileCache:
+    """A folder of files. Not for two threads at once."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._held: OrderedDict[Path, int] = OrderedDict()
+
+    def get(self, sha256: str, size: int, download: Download) -> Path:
+        """Return the path of a file that has the sha256; `download` brings it when it is not here.
+
+        A file of `size` bytes that is larger than the limit is kept all the same, alone. Raises
+        what `download` raises, and UnavailableError (CACHE_UNAVAILABLE) when the disk is full, or
+        refuses.
+        """
+        path = self._folder / sha256
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for _ in range(ATTEMPTS):
+                if self._hold(path):
+                    return path
+                self._bring(path, size, download)
+            reason = "what is written does not stay as it was"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        raise UnavailableError(
+            f"the cache {self._folder} cannot hold a file of {size} bytes: {reason}",
+            reason="CACHE_UNAVAILABLE",
+        )
+
+    def close(self) -> None:
+        """Unlock everything."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def _hold(self, path: Path) -> bool:
+        """Lock a file that is whole and note that it is used; False when there is none."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        if not lock(descriptor, WAIT_S, shared=True) or not is_still(path, descriptor):
+            os.close(descriptor)
+            return False
+        if sha256_of(path) != path.name:
+            log.warning("a file in the cache was altered", path=str(path))
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+            return False
+        os.utime(path)
+        if (before := self._held.pop(path, None)) is not None:
+            os.close(before)
+        self._held[path] = descriptor
+        if len(self._held) > KEPT_LOCKS:
+            os.close(self._held.popitem(last=False)[1])
+        return True
+
+    def _bring(self, path: Path, size: int, download: Download) -> None:
+        """Download a file, or wait until another process has done so."""
+        part = path.with_name(path.name + _PART)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
+        with os.fdopen(descriptor, "r+b") as stream:
+            if not lock(descriptor, WAIT_S):
+                raise TimeoutError("another process has been downloading it for too long")
+            if not is_still(part, descriptor):
+                return
+            if path.exists():
+                part.unlink()
+                return
+            try:
+                self._make_room(size)
+                stream.truncate()
+                download(stream)
+                stream.flush()
+                os.fsync(descriptor)
+                part.rename(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+
+    def _make_room(self, size: int) -> None:
+        found = [
+            (path.stat(), path) for path in self._folder.iterdir() if _OURS.fullmatch(path.name)
+        ]
+        total = size + sum(stat.st_size for stat, _ in found)
+        for stat, path in sorted(found, key=lambda each: each[0].st_mtime_ns):
+            if path.suffix == _PART or total > self._limit_bytes:
+                total -= stat.st_size if _evict(path) else 0
+
+
+def _evict(path: Path) -> bool:
+    """Delete a file unless somebody has locked it, and say whether it was."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        if not lock(descriptor, 0) or not is_still(path, descriptor):
+            return False
+        path.unlink()
+        return True
+    finally:
+        os.close(descriptor)
