@@ -36,9 +36,11 @@ def classify(
     gateway: Gateway = DEFAULT_GATEWAY,
 ) -> None:
     """Classify pictures: a table, or one JSON object a line with --json."""
-    name, version = parse_model(model)
+    chosen = parse_model(model)
+    if chosen.label is not None:
+        raise typer.BadParameter("say NAME or NAME:VERSION")
     question = Question(
-        recognition_pb2.ModelSelector(name=name, version=version),
+        recognition_pb2.ModelSelector(name=chosen.name, version=chosen.version),
         recognition_pb2.RecognitionOptions(top_k=top_k),
         timeout_s=60.0,
     )
