@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from facet.cli.app import app
 from services.common.errors import InvalidRequestError, ModelNotFoundError, ModelRefusedError

@@ -66,6 +66,7 @@ class Place:
 
 
 KINDS = ("path", "file", "memory", "s3")
+"""The last two are object stores."""
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def cache(tmp_path: Path) -> Iterator[FileCache]:
     cache.close()
 
 
-def _place(kind: str, request: pytest.FixtureRequest, cache: FileCache) -> Place:
+def make_place(kind: str, request: pytest.FixtureRequest, cache: FileCache) -> Place:
+    """Return an empty place of a kind."""
     match kind:
         case "path":
             url = str(request.getfixturevalue("tmp_path") / "models")
@@ -92,19 +94,19 @@ def _place(kind: str, request: pytest.FixtureRequest, cache: FileCache) -> Place
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, cache: FileCache) -> Place:
     """An empty place for a repository, of every kind."""
-    return _place(request.param, request, cache)
+    return make_place(request.param, request, cache)
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=KINDS[2:])
 def object_place(request: pytest.FixtureRequest, cache: FileCache) -> Place:
     """An empty place in an object store, of every kind."""
-    return _place(request.param, request, cache)
+    return make_place(request.param, request, cache)
 
 
 @pytest.fixture
 def s3_place(request: pytest.FixtureRequest, cache: FileCache) -> Place:
     """An empty place on a real S3 server."""
-    return _place("s3", request, cache)
+    return make_place("s3", request, cache)
 
 
 @pytest.fixture

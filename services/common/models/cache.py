@@ -80,7 +80,7 @@ class FileCache:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
-        if not lock(descriptor, WAIT_S, shared=True) or not is_still(path, descriptor):
+        if not lock(descriptor, WAIT_S, shared=True, path=path):
             os.close(descriptor)
             return False
         if sha256_of(path) != path.name:
@@ -101,9 +101,9 @@ class FileCache:
         part = path.with_name(path.name + _PART)
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         with os.fdopen(descriptor, "r+b") as stream:
-            if not lock(descriptor, WAIT_S):
-                raise TimeoutError("another process has been downloading it for too long")
-            if not is_still(part, descriptor):
+            if not lock(descriptor, WAIT_S, path=part):
+                if is_still(part, descriptor):
+                    raise TimeoutError("another process has been downloading it for too long")
                 return
             if path.exists():
                 part.unlink()
@@ -136,7 +136,7 @@ def _evict(path: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        if not lock(descriptor, 0) or not is_still(path, descriptor):
+        if not lock(descriptor, 0, path=path):
             return False
         path.unlink()
         return True
