@@ -11,7 +11,6 @@ import pytest
 
 from services.common.models.cache import FileCache
 from services.common.models.repository import ModelRepository
-from tests.fixtures_s3 import s3_server, s3_url, shared_s3  # noqa: F401  # fixtures
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Place:
     def _files(self) -> Any:
         import fsspec
 
-        return fsspec.url_to_fs(self._url, skip_instance_cache=True, use_listings_cache=False)[0]
+        return fsspec.url_to_fs(self._url, use_listings_cache=False)[0]
 
     def _full(self, path: str) -> str:
         return f"{self._url}/{path}"

@@ -15,12 +15,14 @@ from typing import BinaryIO
 import pytest
 
 from services.common.errors import ModelRefusedError, UnavailableError
+from services.common.models.artefacts import StoredFile
 from services.common.models.cache import FileCache
 from tests.models.test_publishers import ROOT, TIMEOUT_S
 
 DOWNLOADER = """
 import sys
 from pathlib import Path
+from services.common.models.artefacts import StoredFile
 from services.common.models.cache import FileCache
 
 def download(stream):
@@ -31,7 +33,8 @@ def download(stream):
     stream.write(content[len(content) // 2 :])
 
 content = bytes.fromhex(sys.argv[3])
-print(FileCache(Path(sys.argv[1]), 2**30).get(sys.argv[2], len(content), download), flush=True)
+stored = StoredFile(file="model.x.bin", sha256=sys.argv[2], bytes=len(content))
+print(FileCache(Path(sys.argv[1]), 2**30).get(stored, download), flush=True)
 sys.stdin.readline()
 """
 
@@ -42,6 +45,8 @@ class Source:
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.sha256 = hashlib.sha256(content).hexdigest()
+        self.name = f"{self.sha256}.bin"
+        self.stored = StoredFile(file="model.x.bin", sha256=self.sha256, bytes=len(content))
         self.downloads = 0
 
     def download(self, stream: BinaryIO) -> None:
@@ -51,7 +56,7 @@ class Source:
 
     def get(self, cache: FileCache) -> Path:
         """Return the file in a cache."""
-        path = cache.get(self.sha256, len(self.content), self.download)
+        path = cache.get(self.stored, self.download)
         assert path.read_bytes() == self.content
         return path
 
@@ -92,7 +97,7 @@ def names(folder: Path) -> set[str]:
 def test_a_file_is_downloaded_once(cache: FileCache, folder: Path, source: Source) -> None:
     assert source.get(cache) == source.get(cache) == source.get(FileCache(folder, 2**30))
     assert source.downloads == 1
-    assert names(folder) == {source.sha256}
+    assert names(folder) == {source.name}
 
 
 @pytest.mark.parametrize("change", ["alter", "cut", "delete"])
@@ -117,7 +122,7 @@ def test_a_failed_download_leaves_nothing(cache: FileCache, folder: Path, source
         raise ModelRefusedError("no good")
 
     with pytest.raises(ModelRefusedError, match="no good"):
-        cache.get(source.sha256, 4, download)
+        cache.get(source.stored, download)
     assert names(folder) == set()
     source.get(cache)
 
@@ -128,12 +133,12 @@ def test_what_a_dead_download_left_is_never_used(
     with other_process(folder, source) as process:
         process.kill()
         process.wait(TIMEOUT_S)
-    assert names(folder) == {f"{source.sha256}.part"}
+    assert names(folder) == {f"{source.name}.part"}
     other = Source(b"something else")
     other.get(cache)
-    assert names(folder) == {other.sha256}
+    assert names(folder) == {other.name}
     source.get(cache)
-    assert names(folder) == {other.sha256, source.sha256}
+    assert names(folder) == {other.name, source.name}
 
 
 @pytest.mark.parametrize("dies", [False, True])
@@ -150,11 +155,11 @@ def test_two_processes_do_not_download_the_same(
         else:
             process.stdin.write("\n")
             process.stdin.flush()
-            assert process.stdout.readline().strip() == str(folder / source.sha256)
+            assert process.stdout.readline().strip() == str(folder / source.name)
         waiting.join(TIMEOUT_S)
         assert not waiting.is_alive()
     assert source.downloads == dies
-    assert names(folder) == {source.sha256}
+    assert names(folder) == {source.name}
 
 
 def test_many_at_once_download_once(folder: Path, source: Source) -> None:
@@ -167,7 +172,7 @@ def test_many_at_once_download_once(folder: Path, source: Source) -> None:
     for cache in caches:
         cache.close()
     assert source.downloads == 1
-    assert names(folder) == {source.sha256}
+    assert names(folder) == {source.name}
 
 
 def test_the_least_recently_used_goes_first(folder: Path) -> None:
@@ -180,7 +185,7 @@ def test_the_least_recently_used_goes_first(folder: Path) -> None:
     sources[0].get(cache)  # used now
     cache.close()
     sources[3].get(cache)
-    assert names(folder) == {sources[number].sha256 for number in (0, 2, 3)}
+    assert names(folder) == {sources[number].name for number in (0, 2, 3)}
     cache.close()
 
 
@@ -189,13 +194,13 @@ def test_what_somebody_holds_stays(cache: FileCache, folder: Path, source: Sourc
     small = FileCache(folder, 1500)
     other, third = Source(os.urandom(1000)), Source(os.urandom(1000))
     other.get(small)
-    assert names(folder) == {source.sha256, other.sha256}
+    assert names(folder) == {source.name, other.name}
     small.close()
     third.get(small)
-    assert names(folder) == {source.sha256, third.sha256}
+    assert names(folder) == {source.name, third.name}
     cache.close()
     other.get(FileCache(folder, 1500))
-    assert source.sha256 not in names(folder)
+    assert source.name not in names(folder)
 
 
 def test_a_file_that_is_larger_than_the_limit_is_kept_alone(folder: Path, source: Source) -> None:
@@ -203,18 +208,18 @@ def test_a_file_that_is_larger_than_the_limit_is_kept_alone(folder: Path, source
     Source(b"small").get(cache)
     cache.close()
     source.get(cache)
-    assert names(folder) == {source.sha256}
+    assert names(folder) == {source.name}
     cache.close()
 
 
 def test_files_of_others_are_left_alone(folder: Path, source: Source) -> None:
     folder.mkdir()
-    for name in ("photo.jpg", "notes.part", "x" * 64):
+    for name in ("photo.jpg", "notes.part", "x" * 64, "0" * 63):
         (folder / name).write_bytes(bytes(5000))
     cache = FileCache(folder, 10)
     source.get(cache)
     cache.close()
-    assert names(folder) == {"photo.jpg", "notes.part", "x" * 64, source.sha256}
+    assert names(folder) == {"photo.jpg", "notes.part", "x" * 64, "0" * 63, source.name}
 
 
 def test_few_files_stay_locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +229,8 @@ def test_few_files_stay_locked(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     for source in sources:
         source.get(cache)
     Source(os.urandom(100)).get(cache)
-    assert {source.sha256 for source in sources[-2:]} < names(folder)
-    assert not {source.sha256 for source in sources[:3]} & names(folder)
+    assert {source.name for source in sources[-2:]} < names(folder)
+    assert not {source.name for source in sources[:3]} & names(folder)
     cache.close()
 
 

@@ -1,7 +1,7 @@
 """Files of remote repositories on this machine's disk, by their sha256.
 
-    <sha256>         a whole file; locked, shared, by processes that were given it lately
-    <sha256>.part    being written by the process that holds its lock, or left by one that died
+    <sha256>.<suffix>         a whole file; locked, shared, by processes that were given it lately
+    <sha256>.<suffix>.part    being written by the process that has it locked, or left by a dead one
 
 All processes of a machine may share a folder. A file is written beside, checked, then renamed;
 whoever wants it meanwhile waits for that. When the limit is reached those go that were used the
@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import structlog
 
 from services.common.errors import UnavailableError
-from services.common.models.artefacts import sha256_of
+from services.common.models.artefacts import StoredFile, sha256_of
 from services.common.models.file_locks import is_still, lock
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,8 @@ after, and what is open stays readable when it is deleted."""
 ATTEMPTS: Final = 5
 
 _PART: Final = ".part"
-_OURS: Final = re.compile(r"[0-9a-f]{64}(\.part)?")
+_SHA256_DIGITS: Final = 64
+_OURS: Final = re.compile(r"[0-9a-f]{64}(\.[A-Za-z0-9_-]+)?(\.part)?")
 
 Download = Callable[[BinaryIO], None]
 """Writes a file and checks it: raises when it is not what it should be."""
@@ -47,25 +48,25 @@ class FileCache:
         self._limit_bytes = limit_bytes
         self._held: OrderedDict[Path, int] = OrderedDict()
 
-    def get(self, sha256: str, size: int, download: Download) -> Path:
-        """Return the path of a file that has the sha256; `download` brings it when it is not here.
+    def get(self, stored: StoredFile, download: Download) -> Path:
+        """Return the path of a file that is as `stored` says; `download` brings it if need be.
 
-        A file of `size` bytes that is larger than the limit is kept all the same, alone. Raises
-        what `download` raises, and UnavailableError (CACHE_UNAVAILABLE) when the disk is full, or
-        refuses.
+        Its name ends as that of `stored` does, since some programs go by that. A file larger than
+        the limit is kept all the same, alone. Raises what `download` raises, and UnavailableError
+        (CACHE_UNAVAILABLE) when the disk is full, or refuses.
         """
-        path = self._folder / sha256
+        path = self._folder / f"{stored.sha256}{Path(stored.file).suffix}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for _ in range(ATTEMPTS):
                 if self._hold(path):
                     return path
-                self._bring(path, size, download)
+                self._bring(path, stored.bytes, download)
             reason = "what is written does not stay as it was"
         except OSError as error:
             reason = error.strerror or str(error)
         raise UnavailableError(
-            f"the cache {self._folder} cannot hold a file of {size} bytes: {reason}",
+            f"the cache {self._folder} cannot hold a file of {stored.bytes} bytes: {reason}",
             reason="CACHE_UNAVAILABLE",
         )
 
@@ -83,7 +84,7 @@ class FileCache:
         if not lock(descriptor, WAIT_S, shared=True, path=path):
             os.close(descriptor)
             return False
-        if sha256_of(path) != path.name:
+        if sha256_of(path) != path.name[:_SHA256_DIGITS]:
             log.warning("a file in the cache was altered", path=str(path))
             path.unlink(missing_ok=True)
             os.close(descriptor)

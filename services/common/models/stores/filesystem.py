@@ -50,7 +50,7 @@ class Filesystem:
                 f"a model repository is a folder, or a URL that fsspec knows: not {url!r}"
             )
         try:
-            fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+            fs, root = url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             package = PACKAGES.get(protocol)
             hint = f"pip install {package}" if package else str(error)

@@ -69,7 +69,7 @@ class ObjectStore:
         def download(stream: BinaryIO) -> None:
             stream.writelines(self._checked(name, version, stored))
 
-        return self._cache.get(stored.sha256, stored.bytes, download)
+        return self._cache.get(stored, download)
 
     def verify(self, name: str, version: int, stored: StoredFile) -> None:
         """See Store."""
