@@ -15,6 +15,7 @@ LABELS = st.sampled_from(["canary", "stable"])
 CHANGES = st.one_of(
     st.tuples(st.just("promote"), VERSIONS),
     st.tuples(st.just("retire"), VERSIONS),
+    st.tuples(st.just("unretire"), VERSIONS),
     st.tuples(st.just("rollback")),
     st.tuples(st.just("label"), LABELS, VERSIONS),
     st.tuples(st.just("unlabel"), LABELS),
@@ -49,6 +50,11 @@ def test_what_is_in_use_is_not_retired() -> None:
         assert caught.value.reason == "IN_USE"
     with pytest.raises(InvalidRequestError, match="retired"):
         releases.retire(1).promote(1)
+
+
+def test_what_was_retired_can_be_served_again() -> None:
+    assert Releases().retire(1).unretire(1).promote(1).promoted == 1
+    assert Releases().unretire(1) == Releases()
 
 
 @given(st.lists(CHANGES, max_size=20))
