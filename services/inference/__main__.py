@@ -25,7 +25,9 @@ class InferenceShard(Service):
 
     def __init__(self, settings: InferenceSettings, context: Context) -> None:
         self._registry = context.registry
-        repository = ModelRepository.open(settings.models_url, settings.file_cache())
+        self._repository = repository = ModelRepository.open(
+            settings.models_url, settings.file_cache()
+        )
         load = partial(
             load_model,
             repository,
@@ -64,6 +66,7 @@ class InferenceShard(Service):
     async def close(self) -> None:
         """Stop the device and unload the models."""
         self._device.close()
+        self._repository.close()
         self._host.close()
 
     def _models_changed(self) -> None:

@@ -162,6 +162,17 @@ def test_two_processes_do_not_download_the_same(
     assert names(folder) == {source.name}
 
 
+def test_whoever_is_to_stop_waits_for_nobody(
+    cache: FileCache, folder: Path, source: Source
+) -> None:
+    with other_process(folder, source) as process:
+        cache.close()
+        with pytest.raises(UnavailableError, match="another process has been downloading"):
+            source.get(cache)
+        process.kill()
+    assert source.downloads == 0
+
+
 def test_many_at_once_download_once(folder: Path, source: Source) -> None:
     caches = [FileCache(folder, 2**30) for _ in range(8)]
     threads = [threading.Thread(target=source.get, args=(cache,)) for cache in caches]

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator
+from functools import partial
 
 import fsspec
 import pytest
@@ -175,6 +176,29 @@ def test_a_store_that_is_full_is_a_clear_error(cache: FileCache, memory_of: str)
     with pytest.raises(UnavailableError, match="Disk quota exceeded"):
         repository.publish("small", write_content)
     assert repository.versions("small") == (1,)
+
+
+def test_a_download_is_broken_off_when_the_process_is_to_stop(
+    object_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.common.models.stores.objects.RANGE_BYTES", 10)
+    repository = object_place.open()
+    manifest = repository.publish("small", partial(write_content, model=bytes(100)))
+    read_range = filesystem.Filesystem.read_range
+    read = []
+
+    def read_and_close(self: filesystem.Filesystem, path: str, start: int, end: int) -> bytes:
+        read.append((start, end))
+        if start == 20:
+            repository.close()
+        return read_range(self, path, start, end)
+
+    monkeypatch.setattr(filesystem.Filesystem, "read_range", read_and_close)
+    with pytest.raises(UnavailableError, match="closed"):
+        repository.artefact_path(manifest, "litert")
+    assert read == [(0, 10), (10, 20), (20, 30)]
+    monkeypatch.undo()
+    assert object_place.open().artefact_path(manifest, "litert").read_bytes() == bytes(100)
 
 
 def test_the_time_of_a_file_is_found_in_every_listing(object_place: Place) -> None:

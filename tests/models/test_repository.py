@@ -91,7 +91,7 @@ def test_the_generation_changes_with_the_versions(
     second = repository.generation()
     assert first < second
     repository.remove("small", 2)
-    assert repository.generation() == first
+    assert {each for each in repository.generation() if each[1]} == first
 
 
 @pytest.mark.parametrize("file", ["model.litert", "golden.npz"])
@@ -188,7 +188,8 @@ def test_what_is_removed_leaves_no_file(
     place: Place, repository: ModelRepository, published: Manifest
 ) -> None:
     repository.remove("small", 1)
-    assert [path for path in place.paths() if path.endswith((".json", ".npz", ".litert"))] == []
+    left = {path.rsplit("/", 1)[1] for path in place.paths() if "/releases/" not in path}
+    assert left <= {"claim", ".lock", ".removed-1"}
 
 
 def test_what_is_in_use_is_not_removed(repository: ModelRepository, published: Manifest) -> None:

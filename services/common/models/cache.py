@@ -10,6 +10,7 @@ longest ago and that nobody has locked.
 
 import os
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 WAIT_S: Final = 900.0
 """How long to wait for another process that downloads the same file."""
+
+WAIT_STEP_S: Final = 1.0
+"""How often to look whether this process is to stop."""
 
 KEPT_LOCKS: Final = 32
 """How many of the files given out last stay locked by this process. An engine opens its file soon
@@ -47,6 +51,7 @@ class FileCache:
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._held: OrderedDict[Path, int] = OrderedDict()
+        self._closed = False
 
     def get(self, stored: StoredFile, download: Download) -> Path:
         """Return the path of a file that is as `stored` says; `download` brings it if need be.
@@ -71,7 +76,8 @@ class FileCache:
         )
 
     def close(self) -> None:
-        """Unlock everything."""
+        """Unlock everything, and wait no more for others; from any thread."""
+        self._closed = True
         while self._held:
             os.close(self._held.popitem()[1])
 
@@ -102,9 +108,7 @@ class FileCache:
         part = path.with_name(path.name + _PART)
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o644)
         with os.fdopen(descriptor, "r+b") as stream:
-            if not lock(descriptor, WAIT_S, path=part):
-                if is_still(part, descriptor):
-                    raise TimeoutError("another process has been downloading it for too long")
+            if not self._wait(part, descriptor):
                 return
             if path.exists():
                 part.unlink()
@@ -119,6 +123,16 @@ class FileCache:
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
+
+    def _wait(self, part: Path, descriptor: int) -> bool:
+        """Lock a file that is to be written; False when another process has finished with it."""
+        give_up = time.monotonic() + WAIT_S
+        while not lock(descriptor, WAIT_STEP_S, path=part):
+            if not is_still(part, descriptor):
+                return False
+            if self._closed or time.monotonic() > give_up:
+                raise TimeoutError("another process has been downloading it for too long")
+        return True
 
     def _make_room(self, size: int) -> None:
         found = [

@@ -149,17 +149,18 @@ class ModelRepository:
     def remove(self, name: str, version: int) -> None:
         """Remove a version for good; its number is not used again.
 
-        Raises ModelNotFoundError when there is none, and InvalidRequestError (IN_USE) when it is
-        promoted or labelled.
+        It is retired first, so that nobody promotes it meanwhile. Raises ModelNotFoundError when
+        there is none, and InvalidRequestError (IN_USE) when it is promoted or labelled.
         """
         with self._told(f"remove {name}:{version} from"):
             if version not in self.versions(name):
                 raise self._no_version(name, version)
-            self.change_releases(name, lambda releases: releases.without(version))
+            self.change_releases(name, lambda releases: releases.retire(version))
             try:
                 self._store.remove(name, version)
             except FileNotFoundError as error:
                 raise self._no_version(name, version) from error
+            self.change_releases(name, lambda releases: releases.without(version))
 
     def releases(self, name: str) -> Releases:
         """Return what was decided about the versions of a model, if anything was.
@@ -187,6 +188,10 @@ class ModelRepository:
             with self._told(f"change the releases of {name!r} in"), suppress(FileExistsError):
                 self._store.write_change(name, after.sequence, after.to_json())
                 return after
+
+    def close(self) -> None:
+        """Break off what goes on on another thread, such as a long download."""
+        self._store.close()
 
     def _no_version(self, name: str, version: int) -> ModelNotFoundError:
         return ModelNotFoundError(f"there is no version {version} of model {name!r} in {self.url}")

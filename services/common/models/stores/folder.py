@@ -83,6 +83,9 @@ class FolderStore:
         """See Store."""
         staging.write_change(self.root / name, sequence, content)
 
+    def close(self) -> None:
+        """See Store; nothing takes long here."""
+
     def _folder(self, name: str, version: int) -> Path:
         return self.root / name / str(version)
 

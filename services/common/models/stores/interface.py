@@ -93,6 +93,10 @@ class Store(Protocol):
         """Write a change whole or not at all; FileExistsError when the number is taken."""
         ...
 
+    def close(self) -> None:
+        """Break off what goes on on another thread, as soon as may be."""
+        ...
+
 
 def is_version(name: str) -> bool:
     """Say whether a folder of this name is a version: a decimal number from 1 up."""

@@ -40,6 +40,7 @@ class ObjectStore:
         self._files = files
         self._cache = cache
         self._proven = False
+        self._closed = False
 
     @property
     def url(self) -> str:
@@ -111,6 +112,11 @@ class ObjectStore:
         if sequence > KEPT_CHANGES:
             self._files.delete(_change_key(name, sequence - KEPT_CHANGES))
 
+    def close(self) -> None:
+        """See Store; a download ends after the piece that it is at."""
+        self._closed = True
+        self._cache.close()
+
     def publish(self, name: str, folder: Path, manifest: Callable[[int], bytes]) -> None:
         """Upload the files of a folder as the next version of a model."""
         keys = self._keys(name)
@@ -122,10 +128,9 @@ class ObjectStore:
                 self._files.upload(path, _key(name, version, file))
             self._check_upload(name, version, files)
             if time.monotonic() - began > UPLOAD_S:
-                raise UnavailableError(
+                raise _unavailable(
                     f"the upload of {name}:{version} to {self.url} took more than "
-                    f"{UPLOAD_S / 3600:.0f} h",
-                    reason="REPOSITORY_UNAVAILABLE",
+                    f"{UPLOAD_S / 3600:.0f} h"
                 )
         except BaseException:
             with suppress(UnavailableError):
@@ -150,6 +155,8 @@ class ObjectStore:
                 )
             digest = hashlib.sha256()
             for start in range(0, size, RANGE_BYTES):
+                if self._closed:
+                    raise _unavailable(f"{where} is not read any further: it was closed")
                 content = self._files.read_range(key, start, min(start + RANGE_BYTES, size))
                 digest.update(content)
                 yield content
@@ -162,10 +169,7 @@ class ObjectStore:
         arrived = self._keys(name).numbers.get(version, {})
         for file, path in files.items():
             if file not in arrived or arrived[file]["size"] != path.stat().st_size:
-                raise UnavailableError(
-                    f"{self.url}/{_key(name, version, file)} did not arrive whole",
-                    reason="REPOSITORY_UNAVAILABLE",
-                )
+                raise _unavailable(f"{self.url}/{_key(name, version, file)} did not arrive whole")
 
     def _claim_next(self, name: str, number: int) -> int:
         while True:
@@ -226,6 +230,10 @@ class _ObjectDraft:
     def publish(self, manifest: Callable[[int], bytes]) -> None:
         """See Draft."""
         self._store.publish(self._name, self.folder, manifest)
+
+
+def _unavailable(message: str) -> UnavailableError:
+    return UnavailableError(message, reason="REPOSITORY_UNAVAILABLE")
 
 
 def _key(name: str, version: int, file: str) -> str:
