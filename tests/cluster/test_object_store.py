@@ -61,7 +61,11 @@ def test_a_cluster_serves_from_s3_and_goes_on_without_it(
         shards = [instance for instance in view.instances if instance.service == "inference"]
         return all(2 in [model.version for model in shard.models] for shard in shards)
 
-    running.wait_for_view(both_have_it)
+    try:
+        running.wait_for_view(both_have_it)
+    except AssertionError as error:
+        logs = [running.log(name) for name in ("inference-1", "inference-2")]
+        pytest.fail("\n".join([str(error), *logs]))
     assert version() == 2
     # The same model under another number: only its examples were downloaded.
     again = {path.stem for path in (running.plan.home / "cache").iterdir()}
