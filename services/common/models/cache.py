@@ -13,6 +13,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -95,7 +96,8 @@ class FileCache:
             path.unlink(missing_ok=True)
             os.close(descriptor)
             return False
-        os.utime(path)
+        with suppress(PermissionError):  # another user's file
+            os.utime(path)
         if (before := self._held.pop(path, None)) is not None:
             os.close(before)
         self._held[path] = descriptor
