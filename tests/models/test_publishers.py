@@ -1,8 +1,10 @@
 """Publishing by real processes, some of which are killed."""
 
+import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,21 +38,24 @@ def folder(request: pytest.FixtureRequest, cache: FileCache) -> ModelRepository:
 def publisher(
     where: Place | ModelRepository, count: int, *options: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.models.publisher"),
-            *(where.url, "small", str(count), *options),
-        ],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    # What a killed process leaves in its folder for temporary files goes with that.
+    with tempfile.TemporaryDirectory() as scratch:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.models.publisher"),
+                *(where.url, "small", str(count), *options),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": scratch},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def read_line(process: "subprocess.Popen[str]") -> str:
