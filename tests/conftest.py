@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fixtures_consul import (  # noqa: F401  # fixtures
     consul_binary,
@@ -16,8 +17,13 @@ from tests.fixtures_models import (  # noqa: F401  # fixtures
     pair_repository,
     photo_repository,
 )
+from tests.fixtures_s3 import s3_server, s3_url, shared_s3  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long a test takes says how busy the machine is.
+settings.register_profile("facet", deadline=None)
+settings.load_profile("facet")
 
 
 def _required() -> frozenset[str]:

@@ -5,7 +5,7 @@ from typing import Final
 
 import typer
 
-from facet.cli import classify, cluster, ensembles, models, serving, training
+from facet.cli import classify, cluster, ensembles, models, releases, serving, training
 from facet.cli.output import errors_to
 from services.common.errors import FacetError
 
@@ -26,6 +26,14 @@ app.command("status")(cluster.status)
 app.command("classify")(classify.classify)
 app.command("train")(training.train)
 models.app.command("ensemble")(ensembles.ensemble)
+for change in (
+    releases.promote,
+    releases.label,
+    releases.unlabel,
+    releases.retire,
+    releases.rollback,
+):
+    models.app.command()(change)
 app.add_typer(models.app, name="models")
 
 

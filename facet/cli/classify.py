@@ -30,15 +30,17 @@ PROGRESS_FROM: Final = 20
 
 def classify(
     paths: Annotated[list[str], typer.Argument(help="Files, folders and globs.")],
-    model: Annotated[str, typer.Option(help="NAME or NAME:VERSION.")] = "digits",
+    model: Annotated[str, typer.Option(help="NAME, NAME:VERSION or NAME@LABEL.")] = "digits",
     top_k: Annotated[int, typer.Option(min=1, help="Classes a picture.")] = 5,
     as_json: Json = False,
     gateway: Gateway = DEFAULT_GATEWAY,
 ) -> None:
     """Classify pictures: a table, or one JSON object a line with --json."""
-    name, version = parse_model(model)
+    chosen = parse_model(model)
     question = Question(
-        recognition_pb2.ModelSelector(name=name, version=version),
+        recognition_pb2.ModelSelector(
+            name=chosen.name, version=chosen.version, label=chosen.label or ""
+        ),
         recognition_pb2.RecognitionOptions(top_k=top_k),
         timeout_s=60.0,
     )

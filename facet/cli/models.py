@@ -7,15 +7,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from facet.cli.model_names import parse_model
+from facet.cli.model_names import ModelName, parse_model, parse_version
 from facet.cli.options import DEFAULT_HOME, Home, Json, Models
 from facet.cli.output import answers, notices, write_json
-from services.common.errors import InvalidRequestError
-from services.common.models.assembly import ensembles_with
+from services.common.errors import ModelNotFoundError
+from services.common.models.assembly import check_not_needed
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest
 from services.common.models.native_logs import QUIET_ENVIRONMENT
 from services.common.models.normalisation import Normalisation
+from services.common.models.releases import Releases
 from services.common.models.repository import ModelRepository
 from services.common.settings import CommonSettings, read_settings
 
@@ -27,28 +28,38 @@ LABELS_SHOWN = 5
 def open_repository(home: Path, models: str) -> ModelRepository:
     """Return the repository that the options name."""
     settings = read_settings(CommonSettings, home=home, models=models)
-    return ModelRepository.open(settings.models_url)
+    return ModelRepository.open(settings.models_url, settings.file_cache())
 
 
 @app.command("list")
 def list_models(as_json: Json = False, models: Models = "", home: Home = DEFAULT_HOME) -> None:
     """List all models and versions."""
     repository = open_repository(home, models)
+    names = repository.list_models()
+    releases = {name: repository.releases(name) for name in names}
     manifests = [
         repository.load_manifest(name, version)
-        for name in repository.list_models()
+        for name in names
         for version in repository.versions(name)
     ]
     if as_json:
-        write_json([_summary(manifest) for manifest in manifests], indent=2)
+        described = [
+            _summary(manifest) | {"release": _release(manifest, releases[manifest.name])}
+            for manifest in manifests
+        ]
+        write_json(described, indent=2)
         return
     if not manifests:
-        notices().print(f"There is no model in {repository.root}.")
-    table = Table("model", "version", "input", "classes", "engines", "created", "source", box=None)
+        notices().print(f"There is no model in {repository.url}.")
+    table = Table(
+        *("model", "version", "release", "input", "classes", "engines", "created", "source"),
+        box=None,
+    )
     for manifest in manifests:
         table.add_row(
             manifest.name,
             str(manifest.version),
+            _state(_release(manifest, releases[manifest.name])),
             " x ".join(map(str, manifest.input.shape)),
             str(manifest.outputs.classes),
             " ".join(artefact.format for artefact in manifest.artefacts) or "ensemble",
@@ -61,16 +72,23 @@ def list_models(as_json: Json = False, models: Models = "", home: Home = DEFAULT
 
 @app.command("show")
 def show(
-    model: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="Newest by default.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[:VERSION|@LABEL]", help="By default the promoted one, else the newest."
+        ),
+    ],
     as_json: Json = False,
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Show all that is known of one version."""
     repository = open_repository(home, models)
-    name, version = parse_model(model)
-    manifest = repository.load_manifest(name, version or repository.latest(name))
-    described = manifest.model_dump(mode="json")
+    chosen = parse_model(model)
+    releases = repository.releases(chosen.name)
+    manifest = repository.load_manifest(chosen.name, _version(repository, releases, chosen))
+    release = _release(manifest, releases)
+    described = manifest.model_dump(mode="json") | {"release": release}
     if as_json:
         write_json(described, indent=2)
         return
@@ -80,7 +98,8 @@ def show(
     labels = described.pop("labels")
     shown = ", ".join(labels[:LABELS_SHOWN]) + (", ..." if len(labels) > LABELS_SHOWN else "")
     table = Table(show_header=False, box=None)
-    for field, value in {**described, "labels": f"{len(labels)}: {shown}"}.items():
+    described |= {"labels": f"{len(labels)}: {shown}", "release": _state(release)}
+    for field, value in described.items():
         table.add_row(field, _text(value))
     answers().print(table)
 
@@ -139,21 +158,44 @@ def remove(
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Remove one version for good; shards stop serving it some seconds later.
+    """Remove one version for good, unless it is promoted, labelled or part of an ensemble.
 
-    Not one that an ensemble needs.
+    Shards stop serving it some seconds later.
     """
-    name, version = parse_model(model)
-    if version is None:
-        raise typer.BadParameter("say which version: NAME:VERSION")
+    name, version = parse_version(model)
     key, repository = ModelKey(name, version), open_repository(home, models)
-    if needed := ensembles_with(repository, key):
-        raise InvalidRequestError(
-            f"{key} is a member of {', '.join(map(str, needed))}: remove that first",
-            reason="IN_USE",
-        )
+    check_not_needed(repository, key)
     repository.remove(name, version)
     notices().print(f"Removed {key}")
+
+
+def _version(repository: ModelRepository, releases: Releases, chosen: ModelName) -> int:
+    """Return which version is meant; ModelNotFoundError when there is none of that label."""
+    if chosen.label is not None:
+        if chosen.label not in releases.labels:
+            raise ModelNotFoundError(
+                f"no version of model {chosen.name!r} is labelled {chosen.label!r}"
+            )
+        return releases.labels[chosen.label]
+    current = releases.current(repository.versions(chosen.name))
+    return chosen.version or current or repository.latest(chosen.name)
+
+
+def _release(manifest: Manifest, releases: Releases) -> dict[str, Any]:
+    """Return what was decided about a version."""
+    version = manifest.version
+    return {
+        "promoted": version == releases.promoted,
+        "labels": sorted(
+            label for label, labelled in releases.labels.items() if labelled == version
+        ),
+        "retired": version in releases.retired,
+    }
+
+
+def _state(release: dict[str, Any]) -> str:
+    words = [word for word in ("promoted", "retired") if release[word]]
+    return " ".join(words + [f"@{label}" for label in release["labels"]])
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

@@ -13,7 +13,11 @@ Home: TypeAlias = Annotated[
 ]
 Models: TypeAlias = Annotated[
     str,
-    typer.Option(envvar="FACET_MODELS", help="Model repository; default: `models` in --home."),
+    typer.Option(
+        envvar="FACET_MODELS",
+        help="Model repository, a folder or a URL such as s3://bucket/models; "
+        "default: `models` in --home.",
+    ),
 ]
 Registry: TypeAlias = Annotated[
     str,

@@ -49,7 +49,7 @@ def _test_data() -> Path | None:
 
 async def _demo(test_data: Path | None) -> bool:
     settings = read_settings(CommonSettings, home=HOME)
-    repository = ModelRepository.open(settings.models_url)
+    repository = ModelRepository.open(settings.models_url, settings.file_cache())
     if DIGITS not in repository.list_models():
         _facet("train", DIGITS, "--home", str(HOME))
     if test_data and PHOTOGRAPHS not in repository.list_models():

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.errors import ConfigurationError
+from services.common.models.cache import FileCache
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -28,7 +29,12 @@ class CommonSettings(BaseSettings):
     consul_token: SecretStr | None = None
     """ACL token for Consul."""
     models: str = ""
-    """The model repository, file:///path or a path; empty: the folder `models` in `home`."""
+    """The model repository: a path, file:///path or any URL that fsspec knows, such as
+    s3://bucket/prefix; empty: the folder `models` in `home`."""
+    cache: Path | None = None
+    """Folder for copies of a remote repository's files; by default `cache` in `home`."""
+    cache_bytes: int = Field(default=20 * 2**30, ge=0)
+    """Bytes that the cache may take; what was not used for the longest time goes first."""
 
     @property
     def home_path(self) -> Path:
@@ -49,6 +55,11 @@ class CommonSettings(BaseSettings):
     def models_url(self) -> str:
         """`models`, or its default."""
         return self.models or (self.home_path / "models").as_uri()
+
+    def file_cache(self) -> FileCache:
+        """Return the cache of a remote repository's files."""
+        folder = self.cache.expanduser() if self.cache else self.home_path / "cache"
+        return FileCache(folder.absolute(), self.cache_bytes)
 
 
 class ServiceSettings(CommonSettings):

@@ -27,7 +27,9 @@ class InferenceShard(Service):
 
     def __init__(self, settings: InferenceSettings, context: Context) -> None:
         self._registry = context.registry
-        repository = ModelRepository.open(settings.models_url)
+        self._repository = repository = ModelRepository.open(
+            settings.models_url, settings.file_cache()
+        )
         load = partial(
             load_model,
             repository,
@@ -60,7 +62,7 @@ class InferenceShard(Service):
 
     async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Load and warm, then start to ask for work."""
-        await self._host.refresh()
+        await self._host.try_refresh()
         background(self._device.run())
         background(self._shard.expire_grants())
         background(self._host.follow())
@@ -75,6 +77,7 @@ class InferenceShard(Service):
     async def close(self) -> None:
         """Stop the device and unload the models."""
         self._device.close()
+        self._repository.close()
         self._host.close()
 
     def _models_changed(self) -> None:

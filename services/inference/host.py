@@ -1,7 +1,6 @@
 """The model versions that a shard holds: what it is told to, or what there is room for."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +27,6 @@ log = structlog.get_logger(__name__)
 
 POLL_S: Final = 1.0
 """How often the repository is looked at for new versions and decisions."""
-RETRY_S: Final = 10.0
-"""When a version is tried again that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +42,8 @@ class _Failure:
     """Why a version could not be loaded."""
 
     reason: str
-    retry_at: float
-    """On the monotonic clock; infinite: when the repository changes."""
+    passes: bool
+    """Its files were out of reach: it is tried again before the repository changes."""
 
 
 class ModelHost:
@@ -163,17 +160,21 @@ class ModelHost:
             if generation != self._generation:
                 self._put_up(await loop.run_in_executor(self._thread, self._reader.read))
                 self._generation = generation
-            self._forget_failures(time.monotonic())
+            self._forget_passing_failures()
             await self._settle()
+
+    async def try_refresh(self) -> None:
+        """Refresh, or go on with what is loaded while the repository cannot be read."""
+        try:
+            await self.refresh()
+        except (FacetError, OSError) as error:
+            log.warning("cannot read the model repository", error=str(error))
 
     async def follow(self) -> None:
         """Look for new versions, until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
-            try:
-                await self.refresh()
-            except (FacetError, OSError) as error:
-                log.warning("cannot read the model repository", error=str(error))
+            await self.try_refresh()
 
     async def obey(self) -> None:
         """Do as told, until cancelled."""
@@ -200,8 +201,8 @@ class ModelHost:
         if changed:
             self._on_change()
 
-    def _forget_failures(self, now: float) -> None:
-        over = [key for key, failure in self._failed.items() if failure.retry_at <= now]
+    def _forget_passing_failures(self) -> None:
+        over = [key for key, failure in self._failed.items() if failure.passes]
         for key in over:
             del self._failed[key]
         if over:
@@ -244,8 +245,7 @@ class ModelHost:
             model = await loop.run_in_executor(self._thread, self._load, key)
         except Exception as error:  # whatever is wrong with one version, the others are served
             passes = isinstance(error, UnavailableError | OSError)
-            retry_at = time.monotonic() + RETRY_S if passes else math.inf
-            self._failed[key] = _Failure(str(error) or repr(error), retry_at)
+            self._failed[key] = _Failure(str(error) or repr(error), passes)
             unforeseen = None if isinstance(error, FacetError | OSError) else error
             log.warning("model refused", model=str(key), reason=str(error), exc_info=unforeseen)
         else:

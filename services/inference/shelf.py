@@ -9,7 +9,7 @@ from typing import Final
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
-from services.common.errors import FacetError, ModelRefusedError
+from services.common.errors import FacetError, ModelRefusedError, UnavailableError
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest
 from services.common.models.releases import Releases
@@ -116,6 +116,8 @@ class ShelfReader:
                     continue
                 try:
                     manifest = self._manifest(key)
+                except UnavailableError:
+                    raise
                 except FacetError as error:
                     refused[key] = error.message
                     continue

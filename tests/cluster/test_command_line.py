@@ -14,6 +14,7 @@ from services.common.models.repository import ModelRepository
 from services.training.datasets import Dataset
 from tests.cluster.commands import Up, facet, says
 from tests.cluster.running import RunningCluster
+from tests.models.contents import copy_of
 from tests.ports import free_port
 
 
@@ -186,7 +187,7 @@ def test_a_new_version_goes_live_without_a_restart(
     try:
         up.wait_ready()
         repository, address = ModelRepository(models), f"localhost:{up.port}"
-        _publish_again(repository)
+        repository.publish("digits", copy_of(repository, repository.load_manifest("digits", 1)))
         picture = str(pictures / "a.png")
 
         def version() -> int:
@@ -203,20 +204,3 @@ def test_a_new_version_goes_live_without_a_restart(
         assert json.loads(old.stdout)["version"] == 1
     finally:
         up.end(signal.SIGINT)
-
-
-def _publish_again(repository: ModelRepository) -> None:
-    """Publish the files of version 1 as a new version."""
-    from services.common.models.manifest import VersionContent
-
-    first = repository.load_manifest("digits", 1)
-    content = VersionContent(
-        **{field: getattr(first, field) for field in VersionContent.model_fields}
-    )
-
-    def build(folder: Path) -> VersionContent:
-        for stored in first.files:
-            shutil.copy(repository.root / "digits" / "1" / stored.file, folder)
-        return content
-
-    repository.publish("digits", build)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import ModelNotFoundError, ModelRefusedError
+from services.common.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
+from services.common.models.cache import FileCache
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
+from services.common.models.stores import filesystem
 from services.inference.loaded_model import LoadedModel, warm_sizes
+from tests.fixtures_s3 import S3Server
 from tests.inference.models import host_of, load, pictures, repository_in, scores_of
 from tests.models.contents import write_content
 
@@ -129,6 +132,50 @@ async def test_an_altered_file_is_refused(tmp_path: Path) -> None:
     assert not host.descriptors
     assert CATS in host.refused
     host.close()
+
+
+async def test_a_version_whose_files_could_not_be_had_is_tried_again(tmp_path: Path) -> None:
+    watched = Watched(repository_in(tmp_path, "cats", "dogs", "owls"))
+    watched.refuse, watched.refusal = {CATS, DOGS}, UnavailableError("the network is down")
+    await watched.host.refresh()
+    assert watched.keys == ["owls:1"]
+    assert dict(watched.host.refused) == {
+        CATS: "the network is down",
+        DOGS: "the network is down",
+    }
+    watched.refuse = {DOGS}
+    watched.refusal = ModelRefusedError("it bites")
+    await watched.host.refresh()
+    assert watched.keys == ["cats:1", "owls:1"]
+    await watched.host.refresh()
+    assert watched.loads.count(DOGS) == 2
+    assert watched.loads.count(CATS) == 2
+    assert dict(watched.host.refused) == {DOGS: "it bites"}
+    watched.host.close()
+
+
+async def test_a_shard_goes_on_while_the_repository_is_gone(
+    tmp_path: Path, s3_server: S3Server, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = ModelRepository.open(s3_url, FileCache(tmp_path / "cache", 2**30))
+    repository.publish("cats", write_content)
+    monkeypatch.setattr(filesystem, "CALL_S", 0.3)
+    early = host_of(repository, partial(load, repository))
+    late = host_of(repository, partial(load, repository))
+    await early.try_refresh()
+    s3_server.stop()
+    try:
+        await early.try_refresh()
+        await late.try_refresh()
+        assert [len(host.descriptors) for host in (early, late)] == [1, 0]
+    finally:
+        s3_server.start()
+    monkeypatch.undo()
+    repository.publish("dogs", write_content)
+    for host in (early, late):
+        await host.try_refresh()
+        assert [descriptor.model.name for descriptor in host.descriptors] == ["cats", "dogs"]
+        host.close()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Small version contents, without any engine."""
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -8,8 +9,9 @@ import numpy as np
 from services.common.models.artefacts import Artefact
 from services.common.models.golden import GoldenExamples
 from services.common.models.input_spec import InputSpec
-from services.common.models.manifest import Outputs, VersionContent
+from services.common.models.manifest import Manifest, Outputs, VersionContent
 from services.common.models.normalisation import Normalisation
+from services.common.models.repository import Build, ModelRepository
 
 LABELS = ("one", "two", "drei ✓")
 CLASSES = len(LABELS)
@@ -46,3 +48,17 @@ def write_content(
         metrics={"held_out_accuracy": 0.5},
         labels=labels,
     )
+
+
+def copy_of(repository: ModelRepository, manifest: Manifest) -> Build:
+    """Return what publishes the content of a version once more."""
+
+    def build(folder: Path) -> VersionContent:
+        for artefact in manifest.artefacts:
+            path = repository.artefact_path(manifest, artefact.format)
+            shutil.copy(path, folder / artefact.file)
+        fields = {key: getattr(manifest, key) for key in VersionContent.model_fields}
+        golden = repository.golden_examples(manifest).save(folder)
+        return VersionContent(**fields | {"golden": golden})
+
+    return build

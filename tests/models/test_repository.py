@@ -1,4 +1,6 @@
-import os
+"""What is true of every repository, wherever it lies."""
+
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,36 +9,17 @@ from services.common.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ModelRefusedError,
-    UnavailableError,
 )
-from services.common.models import staging
 from services.common.models.manifest import MANIFEST_FILE, Manifest, VersionContent
+from services.common.models.releases import Releases
 from services.common.models.repository import ModelRepository
+from tests.models.conftest import Place
 from tests.models.contents import write_content
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    return ModelRepository(tmp_path / "models")
 
 
 @pytest.fixture
 def published(repository: ModelRepository) -> Manifest:
     return repository.publish("small", write_content)
-
-
-def test_urls_and_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "with space"
-    assert ModelRepository.open(folder.as_uri()).root == folder
-    assert ModelRepository.open(str(folder)).root == folder
-    monkeypatch.chdir(tmp_path)
-    assert ModelRepository.open("models").root == tmp_path / "models"
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/models", "file://host/models", "", "file://"])
-def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(InvalidRequestError, match="model repository"):
-        ModelRepository.open(url)
 
 
 def test_a_repository_that_does_not_exist_yet_is_empty(repository: ModelRepository) -> None:
@@ -55,6 +38,7 @@ def test_a_version_is_found_again(repository: ModelRepository, published: Manife
     assert repository.load_manifest("small", 1) == published
     path = repository.artefact_path(published, "litert")
     assert path.read_bytes() == b"model"
+    assert repository.artefact_path(published, "litert") == path
     assert len(repository.golden_examples(published).images) == 2
     repository.verify(published)
 
@@ -85,16 +69,17 @@ def test_removing_what_is_not_there(repository: ModelRepository, published: Mani
 
 
 @pytest.mark.parametrize("name", ["..", "A", "a/b", ""])
-def test_bad_names_touch_nothing(repository: ModelRepository, name: str) -> None:
+def test_bad_names_touch_nothing(place: Place, repository: ModelRepository, name: str) -> None:
     for use in (
         lambda: repository.publish(name, write_content),
         lambda: repository.load_manifest(name, 1),
         lambda: repository.versions(name),
         lambda: repository.remove(name, 1),
+        lambda: repository.releases(name),
     ):
         with pytest.raises(InvalidRequestError):
             use()
-    assert not repository.root.exists()
+    assert place.paths() == []
 
 
 def test_the_generation_changes_with_the_versions(
@@ -106,70 +91,78 @@ def test_the_generation_changes_with_the_versions(
     second = repository.generation()
     assert first < second
     repository.remove("small", 2)
-    assert repository.generation() == first
-
-
-def test_strange_entries_are_no_versions(repository: ModelRepository, published: Manifest) -> None:
-    before = repository.generation()
-    for name in ("01", "0", "x", "-1", "1.5", "٣", ".staging-x"):
-        (repository.root / "small" / name).mkdir()
-    (repository.root / "small" / "9").write_text("a file")
-    (repository.root / "No Model" / "1").mkdir(parents=True)
-    (repository.root / "notes.txt").write_text("a file")
-    assert repository.generation() == before
-    assert repository.versions("notes.txt") == ()
-
-
-def _altered(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    assert {each for each in repository.generation() if each[1]} == first
 
 
 @pytest.mark.parametrize("file", ["model.litert", "golden.npz"])
 def test_files_that_are_not_whole_are_refused(
-    repository: ModelRepository, published: Manifest, file: str
+    place: Place, repository: ModelRepository, published: Manifest, file: str
 ) -> None:
-    path = repository.root / "small" / "1" / file
-    _altered(path)
+    path = f"small/1/{file}"
+    place.alter(path)
     with pytest.raises(ModelRefusedError, match=f"{file} was altered"):
         repository.verify(published)
-    path.write_bytes(path.read_bytes()[:-1])
+    place.write(path, place.read(path)[:-1])
     with pytest.raises(ModelRefusedError, match=f"{file} has .* bytes, and its manifest says"):
         repository.verify(published)
-    path.unlink()
+    place.delete(path)
     with pytest.raises(ModelRefusedError, match=f"{file} cannot be read"):
         repository.verify(published)
 
 
-def test_a_bad_artefact_is_not_handed_out(repository: ModelRepository, published: Manifest) -> None:
-    _altered(repository.root / "small" / "1" / "model.litert")
-    with pytest.raises(ModelRefusedError, match="altered"):
+def test_a_bad_artefact_is_not_handed_out(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    place.alter("small/1/model.litert")
+    with pytest.raises(ModelRefusedError, match=r"small/1/model\.litert was altered"):
+        repository.artefact_path(published, "litert")
+    place.write("small/1/model.litert", b"")
+    with pytest.raises(ModelRefusedError, match=r"model\.litert has 0 bytes"):
         repository.artefact_path(published, "litert")
     with pytest.raises(ModelRefusedError, match="no keras artefact"):
         repository.artefact_path(published, "keras")
 
 
-def test_bad_manifests_are_refused(repository: ModelRepository, published: Manifest) -> None:
-    path = repository.root / "small" / "1" / MANIFEST_FILE
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-10])
+def test_bad_manifests_are_refused(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    path = f"small/1/{MANIFEST_FILE}"
+    place.write(path, place.read(path)[:-10])
     with pytest.raises(ModelRefusedError, match=r"manifest\.json is torn"):
         repository.load_manifest("small", 1)
-    path.unlink()
-    with pytest.raises(ModelRefusedError, match=r"manifest\.json cannot be read"):
-        repository.load_manifest("small", 1)
 
 
-def test_a_copied_folder_is_not_another_version(
-    repository: ModelRepository, published: Manifest
+def test_a_repaired_manifest_is_another_generation(
+    place: Place, repository: ModelRepository, published: Manifest
 ) -> None:
-    (repository.root / "small" / "1").rename(repository.root / "small" / "5")
+    path, before = f"small/1/{MANIFEST_FILE}", repository.generation()
+    whole = place.read(path)
+    place.delete(path)
+    place.write(path, whole + b"\n")
+    assert repository.generation() != before
+    assert repository.load_manifest("small", 1) == published
+
+
+def test_a_copied_manifest_is_not_another_version(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    place.write(f"small/5/{MANIFEST_FILE}", place.read(f"small/1/{MANIFEST_FILE}"))
     with pytest.raises(ModelRefusedError, match="belongs to small:1"):
         repository.load_manifest("small", 5)
 
 
-def test_a_failed_build_leaves_nothing(repository: ModelRepository) -> None:
+def test_a_copied_version_can_be_removed_and_keeps_its_number(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    for file in (*(stored.file for stored in published.files), MANIFEST_FILE):
+        place.write(f"other/4/{file}", place.read(f"small/1/{file}"))
+    assert repository.versions("other") == (4,)
+    repository.remove("other", 4)
+    assert repository.versions("other") == ()
+    assert repository.publish("other", write_content).version == 5
+
+
+def test_a_failed_build_leaves_nothing(place: Place, repository: ModelRepository) -> None:
     def build(folder: Path) -> VersionContent:
         write_content(folder)
         raise ModelRefusedError("no good")
@@ -177,7 +170,7 @@ def test_a_failed_build_leaves_nothing(repository: ModelRepository) -> None:
     with pytest.raises(ModelRefusedError, match="no good"):
         repository.publish("small", build)
     assert repository.list_models() == ()
-    assert list((repository.root / "small").glob(".staging*")) == []
+    assert [path for path in place.paths() if not path.endswith(".lock")] == []
 
 
 def test_a_build_that_claims_other_files_is_refused(repository: ModelRepository) -> None:
@@ -191,39 +184,71 @@ def test_a_build_that_claims_other_files_is_refused(repository: ModelRepository)
     assert repository.list_models() == ()
 
 
-def test_a_disk_that_refuses_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "models").write_text("a file in the way")
-    with pytest.raises(UnavailableError, match="cannot write a version of 'small'") as raised:
-        ModelRepository(tmp_path / "models").publish("small", write_content)
-    assert raised.value.reason == "REPOSITORY_UNAVAILABLE"
-
-
-def test_published_files_can_be_read_by_others(
-    repository: ModelRepository, published: Manifest
+def test_what_is_removed_leaves_no_file(
+    place: Place, repository: ModelRepository, published: Manifest
 ) -> None:
-    previous = os.umask(0o022)
-    try:
-        repository.publish("small", write_content)
-    finally:
-        os.umask(previous)
-    folder = repository.root / "small" / "2"
-    assert folder.stat().st_mode & 0o055 == 0o055
-    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir())
+    repository.remove("small", 1)
+    left = {path.rsplit("/", 1)[1] for path in place.paths() if "/releases/" not in path}
+    assert left <= {"claim", ".lock", ".removed-1"}
 
 
-def test_a_lock_held_for_good_is_a_clear_error(
-    repository: ModelRepository, published: Manifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(staging, "LOCK_TIMEOUT_S", 0.05)
-    folder = repository.root / "small"
-
-    def finish(version: int) -> None:
-        # The number is being given out: the lock is held here.
-        with pytest.raises(UnavailableError, match="has held the lock") as raised:
-            repository.remove("small", 1)
-        assert raised.value.reason == "REPOSITORY_LOCKED"
-
-    with staging.staging_folder(folder) as staged:
-        write_content(staged)
-        staging.publish(folder, staged, finish)
+def test_what_is_in_use_is_not_removed(repository: ModelRepository, published: Manifest) -> None:
+    repository.publish("small", write_content)
+    repository.change_releases("small", lambda releases: releases.promote(1).label("canary", 2))
+    for version in (1, 2):
+        with pytest.raises(InvalidRequestError) as raised:
+            repository.remove("small", version)
+        assert raised.value.reason == "IN_USE"
     assert repository.versions("small") == (1, 2)
+    repository.change_releases("small", lambda releases: releases.promote(2).unlabel("canary"))
+    repository.remove("small", 1)
+    assert repository.releases("small").history == ()
+
+
+def test_changes_of_releases_are_kept_and_seen(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    assert repository.releases("small") == Releases()
+    generation = repository.generation()
+    repository.change_releases("small", lambda releases: releases.promote(1))
+    assert place.open().releases("small").promoted == 1
+    assert repository.generation() != generation
+    assert repository.list_models() == ("small",)
+    assert place.open().generation() == repository.generation()
+
+
+def test_another_change_meanwhile_is_taken_into_account(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    other = place.open()
+    seen: list[Releases] = []
+
+    def change(releases: Releases) -> Releases:
+        if not seen:
+            other.change_releases("small", lambda releases: releases.label("theirs", 1))
+        seen.append(releases)
+        return releases.label("ours", 1)
+
+    assert repository.change_releases("small", change).labels == {"theirs": 1, "ours": 1}
+    assert [releases.sequence for releases in seen] == [0, 1]
+
+
+def test_a_torn_record_of_releases_is_refused(
+    place: Place, repository: ModelRepository, published: Manifest
+) -> None:
+    repository.change_releases("small", lambda releases: releases.promote(1))
+    place.write("small/releases/1.json", place.read("small/releases/1.json")[:-20])
+    with pytest.raises(ModelRefusedError, match=r"1\.json"):
+        repository.releases("small")
+
+
+def test_few_old_records_are_kept(
+    place: Place, repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("staging", "objects"):
+        monkeypatch.setattr(f"services.common.models.stores.{module}.KEPT_CHANGES", 3)
+    for number in range(1, 7):
+        repository.change_releases("small", partial(Releases.retire, version=number))
+    kept = [path for path in place.paths() if path.endswith(".json")]
+    assert kept == [f"small/releases/{number}.json" for number in (4, 5, 6)]
+    assert repository.releases("small").retired == frozenset(range(1, 7))

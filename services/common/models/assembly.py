@@ -122,3 +122,12 @@ def _activation(
     if len(kinds) == 1:
         return manifests[0].outputs.activation
     return "sigmoid"
+
+
+def check_not_needed(repository: ModelRepository, key: ModelKey) -> None:
+    """Raise InvalidRequestError (IN_USE) when an ensemble needs a version."""
+    if needed := ensembles_with(repository, key):
+        raise InvalidRequestError(
+            f"{key} is a member of {', '.join(map(str, needed))}: remove that first",
+            reason="IN_USE",
+        )

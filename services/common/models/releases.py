@@ -90,6 +90,10 @@ class Releases(Record):
             )
         return self._with(retired=self.retired | {version})
 
+    def unretire(self, version: int) -> Self:
+        """Let a version be served again."""
+        return self._with(retired=self.retired - {version})
+
     def without(self, version: int) -> Self:
         """Return the record after a version's files were removed: nothing points at it."""
         if version == self.promoted or version in self.labels.values():

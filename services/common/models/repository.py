@@ -1,61 +1,63 @@
 """The model repository: `<root>/<model>/<version>/manifest.json` with the artefacts beside it."""
 
-import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
-from urllib.parse import unquote, urlsplit
 
 from services.common.errors import (
-    InvalidRequestError,
+    ConfigurationError,
     ModelNotFoundError,
     ModelRefusedError,
     UnavailableError,
 )
-from services.common.models import staging
+from services.common.models.cache import FileCache
 from services.common.models.golden import GoldenExamples
 from services.common.models.manifest import MANIFEST_FILE, Manifest, VersionContent, check_name
 from services.common.models.releases import Releases
+from services.common.models.stores.folder import FolderStore
+from services.common.models.stores.interface import RELEASES, Generation, Store
+from services.common.models.stores.opening import open_store
 
-Generation = frozenset[tuple[str, int, int]]
-"""(name, version, change time of its folder in ns) of every version, and (name, 0, sequence) of
-the releases of every model; equal: nothing changed."""
+__all__ = ["Build", "Generation", "ModelRepository"]
 
 Build = Callable[[Path], VersionContent]
 """Writes a version's files into a folder and says what they are."""
 
 
 class ModelRepository:
-    """Models in a folder. Any number of processes may read and write it at once."""
+    """Models in a folder or an object store. Any number of processes may use it at once.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    Every method may raise UnavailableError (REPOSITORY_UNAVAILABLE) when the repository cannot be
+    reached; one that reads artefacts of an object store also with CACHE_UNAVAILABLE.
+    """
+
+    def __init__(self, where: Path | Store) -> None:
+        """Use a folder, or a store."""
+        self._store = FolderStore(where) if isinstance(where, Path) else where
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Return the repository at a path or a `file:///path` URL; it need not exist yet.
+    def open(cls, url: str, cache: FileCache | None = None) -> Self:
+        """Return the repository at a path, a `file:///path` or a URL that fsspec knows.
 
-        Raises InvalidRequestError for any other URL.
+        It need not exist yet. Artefacts of an object store are brought into `cache`; by default
+        the one of FACET_CACHE. Raises InvalidRequestError for what is no such URL, and
+        ConfigurationError when a package for it is not installed.
         """
-        parts = urlsplit(url)
-        if "://" not in url:
-            path = url
-        elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
-            path = unquote(parts.path)
-        else:
-            raise InvalidRequestError(
-                f"a model repository is a folder: a path or file:///path, not {url!r}"
-            )
-        if not path:
-            raise InvalidRequestError("the path of the model repository is empty")
-        return cls(Path(path).absolute())
+        return cls(open_store(url, cache))
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people: a path or a URL."""
+        return self._store.url
 
     @property
     def root(self) -> Path:
-        """The folder of the repository."""
-        return self._root
+        """The folder of the repository; ConfigurationError for an object store, which has none."""
+        if not isinstance(self._store, FolderStore):
+            raise ConfigurationError(f"{self.url} is not a folder")
+        return self._store.root
 
     def list_models(self) -> tuple[str, ...]:
         """Return the names of all models that have a version, sorted."""
@@ -63,29 +65,23 @@ class ModelRepository:
 
     def versions(self, name: str) -> tuple[int, ...]:
         """Return the versions of a model, ascending; none for an unknown model."""
-        return tuple(staging.version_numbers(self._root / check_name(name)))
+        with self._told("read"):
+            return tuple(self._store.versions(check_name(name)))
 
     def latest(self, name: str) -> int:
         """Return the highest version of a model; ModelNotFoundError when it has none."""
         versions = self.versions(name)
         if not versions:
-            raise ModelNotFoundError(f"there is no model {name!r} in {self._root}")
+            raise ModelNotFoundError(f"there is no model {name!r} in {self.url}")
         return versions[-1]
 
     def generation(self) -> Generation:
-        """Return which versions there are; looks at folders only, and opens no file.
+        """Return which versions and releases there are; opens no file.
 
         A version never changes, so a process that polls has to load only what is new.
         """
-        found = set()
-        for name in self._model_folders():
-            for version in staging.version_numbers(self._root / name):
-                with suppress(FileNotFoundError):
-                    changed = (self._root / name / str(version)).stat().st_mtime_ns
-                    found.add((name, version, changed))
-            if (sequence := staging.last_change(self._root / name)) > 0:
-                found.add((name, 0, sequence))
-        return frozenset(found)
+        with self._told("read"):
+            return self._store.generation()
 
     def load_manifest(self, name: str, version: int) -> Manifest:
         """Return the manifest of a version.
@@ -93,19 +89,15 @@ class ModelRepository:
         Raises ModelNotFoundError when there is no such version, and ModelRefusedError, naming the
         file, when its manifest is missing, torn, altered or another version's.
         """
-        folder = self._folder(name, version)
-        path = folder / MANIFEST_FILE
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            if not folder.is_dir():
-                raise ModelNotFoundError(
-                    f"there is no version {version} of model {name!r} in {self._root}"
-                ) from error
-            raise ModelRefusedError(f"{path} cannot be read: {error.strerror}") from error
-        manifest = Manifest.from_json(text, str(path))
+        where = f"{self.url}/{check_name(name)}/{version}/{MANIFEST_FILE}"
+        with self._told("read"):
+            try:
+                text = self._store.manifest(name, version)
+            except FileNotFoundError as error:
+                raise self._no_version(name, version) from error
+        manifest = Manifest.from_json(text, where)
         if (manifest.name, manifest.version) != (name, version):
-            raise ModelRefusedError(f"{path} belongs to {manifest.name}:{manifest.version}")
+            raise ModelRefusedError(f"{where} belongs to {manifest.name}:{manifest.version}")
         return manifest
 
     def artefact_path(self, manifest: Manifest, file_format: str) -> Path:
@@ -119,116 +111,100 @@ class ModelRepository:
             raise ModelRefusedError(
                 f"{manifest.name}:{manifest.version} has no {file_format} artefact"
             )
-        return artefact.verify(self._folder(manifest.name, manifest.version))
+        return self._store.fetch(manifest.name, manifest.version, artefact)
 
     def golden_examples(self, manifest: Manifest) -> GoldenExamples:
         """Return the golden examples of a version; ModelRefusedError when they are not whole."""
         if manifest.golden is None:
             raise ModelRefusedError(f"{manifest.key} is an ensemble: its members have examples")
         return GoldenExamples.load(
-            manifest.golden.verify(self._folder(manifest.name, manifest.version))
+            self._store.fetch(manifest.name, manifest.version, manifest.golden)
         )
 
     def verify(self, manifest: Manifest) -> None:
         """Raise ModelRefusedError, naming the file, when any file of a version is not whole."""
         for stored in manifest.files:
-            stored.verify(self._folder(manifest.name, manifest.version))
+            self._store.verify(manifest.name, manifest.version, stored)
 
     def publish(self, name: str, build: Build) -> Manifest:
         """Let `build` write a new version of a model, and publish it under the next free number.
 
         Other processes see the version whole or not at all, whatever happens to this one. Raises
         what `build` raises, ModelRefusedError when the files are not what it says they are, and
-        UnavailableError (REPOSITORY_UNAVAILABLE) when the disk does not take them.
+        ConfigurationError (REPOSITORY_NOT_EXCLUSIVE) for an object store that cannot be published
+        to safely.
         """
-        model_folder = self._root / check_name(name)
         published: list[Manifest] = []
-        try:
-            with staging.staging_folder(model_folder) as folder:
-                content = build(folder)
-                for stored in content.files:
-                    stored.verify(folder)
+        check_name(name)
+        with self._told(f"write a version of {name!r} to"), self._store.draft(name) as draft:
+            content = build(draft.folder)
+            for stored in content.files:
+                stored.verify(draft.folder)
 
-                def finish(version: int) -> None:
-                    manifest = Manifest.of(content, name, version, datetime.now(UTC))
-                    (folder / MANIFEST_FILE).write_bytes(manifest.to_json())
-                    published.append(manifest)
+            def manifest(version: int) -> bytes:
+                published.append(Manifest.of(content, name, version, datetime.now(UTC)))
+                return published[-1].to_json()
 
-                staging.publish(model_folder, folder, finish)
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot write a version of {name!r} to {self._root}: {error.strerror or error}",
-                reason="REPOSITORY_UNAVAILABLE",
-            ) from error
-        return published[0]
+            draft.publish(manifest)
+        return published[-1]
 
     def remove(self, name: str, version: int) -> None:
         """Remove a version for good; its number is not used again.
 
-        Raises ModelNotFoundError when there is none, UnavailableError when the disk refuses.
+        It is retired first, so that nobody promotes it meanwhile. Raises ModelNotFoundError when
+        there is none, and InvalidRequestError (IN_USE) when it is promoted or labelled.
         """
-        folder = self._folder(name, version)
-        try:
-            if not folder.is_dir():
-                raise FileNotFoundError
-            staging.remove(folder.parent, version)
-        except FileNotFoundError:
-            raise ModelNotFoundError(
-                f"there is no version {version} of model {name!r} in {self._root}"
-            ) from None
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot remove {name}:{version} from {self._root}: {error.strerror or error}",
-                reason="REPOSITORY_UNAVAILABLE",
-            ) from error
+        with self._told(f"remove {name}:{version} from"):
+            if version not in self.versions(name):
+                raise self._no_version(name, version)
+            self.change_releases(name, lambda releases: releases.retire(version))
+            try:
+                self._store.remove(name, version)
+            except FileNotFoundError as error:
+                raise self._no_version(name, version) from error
+            self.change_releases(name, lambda releases: releases.without(version))
 
     def releases(self, name: str) -> Releases:
         """Return what was decided about the versions of a model, if anything was.
 
         Raises ModelRefusedError, naming the file, when the record is not whole.
         """
-        folder = self._root / check_name(name)
-        sequence = staging.last_change(folder)
-        if not sequence:
-            return Releases()
-        path = staging.change_path(folder, sequence)
-        return Releases.from_json(path.read_bytes(), str(path))
+        with self._told("read"):
+            sequence = self._store.last_change(check_name(name))
+            if not sequence:
+                return Releases()
+            text = self._store.change(name, sequence)
+        return Releases.from_json(text, f"{self.url}/{name}/{RELEASES}/{sequence}.json")
 
     def change_releases(self, name: str, change: Callable[[Releases], Releases]) -> Releases:
         """Apply a change to the releases of a model, and return what they are now.
 
         `change` is called again with what another process decided meanwhile. Raises what it
-        raises, and UnavailableError (REPOSITORY_UNAVAILABLE) when the disk does not take it.
+        raises.
         """
-        folder = self._root / check_name(name)
         while True:
             before = self.releases(name)
             after = change(before)
             if after.sequence == before.sequence:
                 return after
-            try:
-                staging.write_change(folder, after.sequence, after.to_json())
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise UnavailableError(
-                    f"cannot change the releases of {name!r} in {self._root}: "
-                    f"{error.strerror or error}",
-                    reason="REPOSITORY_UNAVAILABLE",
-                ) from error
-            return after
+            with self._told(f"change the releases of {name!r} in"), suppress(FileExistsError):
+                self._store.write_change(name, after.sequence, after.to_json())
+                return after
 
-    def _folder(self, name: str, version: int) -> Path:
-        return self._root / check_name(name) / str(version)
+    def close(self) -> None:
+        """Break off what goes on on another thread, such as a long download."""
+        self._store.close()
 
-    def _model_folders(self) -> list[str]:
+    def _no_version(self, name: str, version: int) -> ModelNotFoundError:
+        return ModelNotFoundError(f"there is no version {version} of model {name!r} in {self.url}")
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Tell in a sentence that something could not be done, instead of an OSError."""
         try:
-            with os.scandir(self._root) as entries:
-                names = [entry.name for entry in entries if entry.is_dir()]
-        except FileNotFoundError:
-            return []
-        valid = []
-        for name in names:
-            with suppress(InvalidRequestError):
-                valid.append(check_name(name))
-        return valid
+            yield
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot {what} {self.url}: {error.strerror or error}",
+                reason="REPOSITORY_UNAVAILABLE",
+            ) from error

@@ -8,6 +8,7 @@ import pytest
 
 from services.common.errors import ModelNotFoundError, ModelRefusedError
 from services.common.models.artefacts import Artefact
+from services.common.models.cache import FileCache
 from services.common.models.golden import GoldenExamples
 from services.common.models.input_spec import InputSpec
 from services.common.models.manifest import Manifest, VersionContent
@@ -15,6 +16,7 @@ from services.common.models.repository import ModelRepository
 from services.inference.engines.loading import load_version
 from tests.fixtures_models import digits_repository  # noqa: F401
 from tests.inference.engines.here import KERAS_ENGINE
+from tests.models.contents import copy_of
 
 FILES = {"litert": "model.tflite", KERAS_ENGINE: "model.keras"}
 
@@ -58,6 +60,17 @@ def publish_again(repository: ModelRepository, **changes: object) -> int:
 
 def test_a_whole_version_loads(repository: ModelRepository) -> None:
     assert load(repository, 1).name == "digits"
+
+
+@pytest.mark.parametrize("engine", FILES)
+def test_a_version_in_an_object_store_loads_from_the_cache(
+    repository: ModelRepository, tmp_path: Path, engine: str
+) -> None:
+    cache = FileCache(tmp_path / "cache", 2**30)
+    remote = ModelRepository.open(f"memory://{tmp_path.name}-{engine}", cache)
+    remote.publish("digits", copy_of(repository, repository.load_manifest("digits", 1)))
+    assert load(remote, 1, engine).name == "digits"
+    cache.close()
 
 
 def test_a_version_that_is_not_there(repository: ModelRepository) -> None:

@@ -11,25 +11,20 @@ so tells a dead publisher's folder from a living one's.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from services.common.errors import UnavailableError
+from services.common.models.file_locks import lock
+from services.common.models.stores.interface import KEPT_CHANGES, RELEASES, is_version
 
 LOCK_TIMEOUT_S: Final = 30.0
 """The lock is held for a rename or so; whoever holds it longer is stopped or on a dead disk."""
 
-RELEASES: Final = "releases"
-KEPT_CHANGES: Final = 100
-"""How many records of former releases stay, for people to look at."""
-
-_POLL_S: Final = 0.01
 _LOCK_FILE: Final = ".lock"
 _STAGING: Final = ".staging-"
 _REMOVED: Final = ".removed-"
@@ -39,7 +34,7 @@ def version_numbers(model_folder: Path) -> list[int]:
     """Return the published versions in a model's folder, ascending; none when it is missing."""
     try:
         with os.scandir(model_folder) as entries:
-            names = [entry.name for entry in entries if _is_version(entry.name) and entry.is_dir()]
+            names = [entry.name for entry in entries if is_version(entry.name) and entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(map(int, names))
@@ -58,7 +53,7 @@ def staging_folder(model_folder: Path) -> Iterator[Path]:
         _remove_abandoned(model_folder)
         folder.mkdir()
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, LOCK_TIMEOUT_S)
     try:
         yield folder
     finally:
@@ -103,7 +98,7 @@ def last_change(model_folder: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
-    return max((int(stem) for stem in stems if _is_version(stem)), default=0)
+    return max((int(stem) for stem in stems if is_version(stem)), default=0)
 
 
 def change_path(model_folder: Path, sequence: int) -> Path:
@@ -126,13 +121,9 @@ def write_change(model_folder: Path, sequence: int, content: bytes) -> None:
     (path.parent / f"{sequence - KEPT_CHANGES}.json").unlink(missing_ok=True)
 
 
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and not name.startswith("0")
-
-
 def _removed_numbers(model_folder: Path) -> list[int]:
     names = (path.name.removeprefix(_REMOVED) for path in model_folder.glob(f"{_REMOVED}*"))
-    return [int(name) for name in names if _is_version(name)]
+    return [int(name) for name in names if is_version(name)]
 
 
 def _remove_abandoned(model_folder: Path) -> None:
@@ -140,8 +131,8 @@ def _remove_abandoned(model_folder: Path) -> None:
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if lock(descriptor, 0):
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)
 
@@ -150,27 +141,14 @@ def _remove_abandoned(model_folder: Path) -> None:
 def _locked(model_folder: Path) -> Iterator[None]:
     descriptor = os.open(model_folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        _lock(descriptor, model_folder)
+        if not lock(descriptor, LOCK_TIMEOUT_S):
+            raise UnavailableError(
+                f"another process has held the lock of {model_folder} for {LOCK_TIMEOUT_S:.0f} s",
+                reason="REPOSITORY_LOCKED",
+            )
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, model_folder: Path) -> None:
-    give_up = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise UnavailableError(
-                    f"another process has held the lock of {model_folder} "
-                    f"for {LOCK_TIMEOUT_S:.0f} s",
-                    reason="REPOSITORY_LOCKED",
-                ) from None
-            time.sleep(_POLL_S)
-        else:
-            return
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Where the versions of a repository lie: a folder, or an object store."""
