@@ -41,7 +41,7 @@ def load_version(
     manifest = repository.load_manifest(name, version)
     kind = select_engine(manifest, preference)
     golden = repository.golden_examples(manifest)
-    path = repository.artefact_path(manifest, kind.artefact_format)
+    path = repository.artefact_path(manifest, kind.format_of(manifest))
     engine = kind.load(path, manifest, threads=threads)
     try:
         plan = engine.warm(batch_sizes)
