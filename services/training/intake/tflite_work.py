@@ -91,7 +91,9 @@ def put_together(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
             given = np.zeros((batch, height, width, channels), np.uint8)
             got = interpreter.run(given, 0)
         except (RuntimeError, ValueError) as error:
-            raise unsupported(f"LiteRT cannot run batches of {batch} with it: {error}") from error
+            raise unsupported(
+                f"LiteRT cannot run it in batches of {batch}: {_gist(error)}"
+            ) from error
         if len(got) != batch:
             raise unsupported(f"the model's batch is fixed: a batch of {batch} gives {len(got)}")
     return {}
@@ -125,14 +127,14 @@ class _Interpreter:
         try:
             self._interpreter = Interpreter(model_path=str(path), num_threads=1)
         except (RuntimeError, ValueError) as error:
-            raise unsupported(f"LiteRT cannot load it: {error}") from error
+            raise unsupported(f"LiteRT cannot load it: {_gist(error)}") from error
 
     def allocate(self, shape: list[int]) -> None:
         """Get ready for an input of a shape; InvalidRequestError when that fails."""
         try:
             self._resize(shape)
         except (RuntimeError, ValueError) as error:
-            raise unsupported(f"LiteRT cannot run it: {error}") from error
+            raise unsupported(f"LiteRT cannot run it: {_gist(error)}") from error
 
     def run(self, values: npt.NDArray[Any], output: int) -> npt.NDArray[Any]:
         """Return an output for an input, whose shape it takes on."""
@@ -186,6 +188,11 @@ def _dequantised(
     return (values.astype(np.float32) - zero_point) * np.float32(scale)
 
 
+def _gist(error: Exception) -> str:
+    """Return LiteRT's first complaint; it joins them without a space."""
+    return str(error).split("\n", 1)[0].split("Node number", 1)[0].strip(" .")
+
+
 def _metadata(network: Network, content: bytes) -> Metadata:
     for entry in network.model.metadata or ():
         if text(entry.name) == NAME:
@@ -206,7 +213,7 @@ def main(folder: Path) -> None:
     except InvalidRequestError as error:
         answer = {"refused": error.message}
     except Exception as error:  # parsing a torn file raises anything
-        answer = {"refused": f"it is torn, or no model: {type(error).__name__}: {error}"}
+        answer = {"refused": f"it is torn ({type(error).__name__})"}
     (folder / ANSWER).write_text(json.dumps(answer), "utf-8")
 
 
