@@ -17,7 +17,7 @@ SHAPE = (96, 96, 3)
 
 def mode_of(model: Any) -> str | None:
     assumed = assumed_for(model)
-    return assumed and str(assumed.normalisation)
+    return None if assumed is None else str(assumed.normalisation)
 
 
 def network(family: str) -> Any:

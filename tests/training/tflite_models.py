@@ -1,16 +1,26 @@
-"""Small .tflite files that strangers might have made, by TensorFlow's own converter."""
+"""Small .tflite files that strangers might have made, by TensorFlow's own converter.
+
+Import the fixtures where they are needed:
+
+from tests.training.tflite_models import add, plain, repository  # noqa: F401
+"""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from services.common.models.manifest import Manifest
 from services.common.models.native_logs import EVERYTHING, quiet_stderr
+from services.common.models.repository import ModelRepository
 from services.training.conversion import without_warnings
+from tests.training.adding import add_model
 
 SIDE = 16
 CLASSES = 5
@@ -63,3 +73,27 @@ def quantised(model: Any, low: float, high: float, dtype: Any = None) -> bytes:
 def _converted(converter: Any) -> bytes:
     with quiet_stderr(EVERYTHING), without_warnings(), redirect_stdout(io.StringIO()):
         return bytes(converter.convert())
+
+
+@pytest.fixture(scope="module")
+def plain() -> bytes:
+    """A file of floats for batches of one picture, as most files are: `net()`."""
+    return floats(net(), batch=1)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    """An empty repository."""
+    return ModelRepository(tmp_path / "models")
+
+
+@pytest.fixture
+def add(repository: ModelRepository, tmp_path: Path) -> Callable[..., Manifest]:
+    """Add the content of a file, with choices by keyword."""
+
+    def add(content: bytes, **options: Any) -> Manifest:
+        path = tmp_path / "net.tflite"
+        path.write_bytes(content)
+        return add_model(repository, "net", path, **options)
+
+    return add

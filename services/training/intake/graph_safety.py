@@ -66,6 +66,7 @@ def check_safe(content: bytes, path: object) -> None:
 def _forbidden(meta_graph: Any) -> Iterator[str]:
     savers = _saver_functions(meta_graph)
     library = meta_graph.graph_def.library.function
+    functions = {function.signature.name for function in library}
     parts: list[tuple[str | None, Iterable[node_def_pb2.NodeDef]]] = [
         (None, meta_graph.graph_def.node)
     ]
@@ -74,7 +75,7 @@ def _forbidden(meta_graph: Any) -> Iterator[str]:
         for node in nodes:
             if name in savers and node.op in _CHECKPOINT:
                 continue
-            if not _is_harmless(node.op, {function.signature.name for function in library}):
+            if not _is_harmless(node.op, functions):
                 yield node.op
 
 

@@ -105,8 +105,9 @@ def _first_arithmetic(model: Any) -> Linear:
         users = [
             operation
             for operation in graph.operations
-            for node in operation._inbound_nodes
-            if any(tensor is used for used in node.input_tensors)
+            if any(
+                tensor is used for node in operation._inbound_nodes for used in node.input_tensors
+            )
         ]
         if len(users) != 1:
             return done
