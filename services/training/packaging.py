@@ -61,7 +61,7 @@ class Package:
         if obstacle is None:
             artefacts.insert(0, Artefact.describe(folder / LITERT_FILE, "litert"))
             metrics["litert_difference"] = comparison.difference
-            notice(f"LiteRT's scores differ by at most {comparison.difference:.1g}")
+            notice(f"the .tflite's scores differ by at most {comparison.difference:.1g}")
         elif artefacts:
             notice(f"kept in its own form alone, as it does not convert to LiteRT: {obstacle}")
         if not artefacts:

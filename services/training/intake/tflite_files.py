@@ -20,7 +20,7 @@ from services.training.intake.assumptions import Assumed, Linear
 from services.training.intake.source import Pictures, Source, unsupported
 
 _INPUT_TYPES: Final = ("float32", "uint8", "int8")
-_TIME_LIMIT_S: Final = 120.0
+_TIME_LIMIT_S: Final = 300.0
 
 
 class TfliteSource(Source):
