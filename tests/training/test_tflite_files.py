@@ -113,6 +113,18 @@ def test_a_quantised_file(
     assert manifest.metrics["litert_difference"] <= 1e-4
 
 
+def test_what_facet_made_can_be_added_again(
+    add: Callable[..., Manifest], repository: ModelRepository, plain: bytes
+) -> None:
+    first = add(plain, normalisation=PRESETS["caffe"])
+    content = repository.artefact_path(first, "litert").read_bytes()
+    second = add(content)
+    assert second.preprocessing == PRESETS["none"]
+    np.testing.assert_allclose(scores(repository, second), scores(repository, first), atol=1e-6)
+    with pytest.raises(InvalidRequestError, match="must be 'none'"):
+        add(content, normalisation=PRESETS["caffe"])
+
+
 def test_a_batch_that_cannot_be_freed_is_refused(
     add: Callable[..., Manifest], repository: ModelRepository
 ) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from services.common.models.input_spec import InputSpec
 from services.common.models.normalisation import Normalisation
-from services.training.fused import Fused
+from services.training.fused import Fused, check_fit
 from services.training.intake import assumptions, tflite_work
 from services.training.intake.assumptions import Assumed, Linear
 from services.training.intake.source import Pictures, Source, unsupported
@@ -54,7 +54,9 @@ class TfliteSource(Source):
 
     def fuse(self, spec: InputSpec, normalisation: Normalisation) -> Fused:
         """See Source.fuse."""
-        normalisation.check_channels(spec.channels)
+        # Quantised pictures are normalised like floats; plain uint8 ones are pixels.
+        plain = self._seen["dtype"] == "uint8" and self._seen["levels"] is None
+        check_fit(normalisation, "uint8" if plain else "float32", spec.channels)
         said = asdict(normalisation)
         self._do("put_together", shape=spec.shape, normalisation=said)
 
