@@ -12,7 +12,7 @@ from pathlib import Path
 from services.common.models.native_logs import QUIET_ENVIRONMENT
 from services.common.models.normalisation import Normalisation
 from services.common.models.repository import ModelRepository
-from services.training.adding import add_model
+from services.training.adding import Choices, add_model
 from services.training.datasets import load_dataset
 from services.training.labels import read_labels
 from services.training.settings import TrainingSettings
@@ -41,10 +41,12 @@ def build_photos(folder: Path, test_data: Path) -> None:
         ModelRepository(folder),
         "mobilenet",
         models / PHOTO_MODEL,
-        labels=read_labels(models / PHOTO_LABELS),
-        normalisation=Normalisation.preset("tf"),
-        resize=256,
-        crop=224,
+        Choices(
+            labels=read_labels(models / PHOTO_LABELS),
+            normalisation=Normalisation.preset("tf"),
+            resize=256,
+            crop=224,
+        ),
     )
 
 

@@ -131,7 +131,7 @@ class NumpyEngine(Engine):
 
     name = "numpy"
     packages = ("numpy",)
-    artefact_format = "numpy"
+    artefact_formats = ("numpy",)
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__(manifest, exact=True)

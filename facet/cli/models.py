@@ -107,14 +107,22 @@ def show(
 @app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="Name of the model; a new one or not.")],
-    file: Annotated[Path, typer.Argument(help="A stock Keras model (.keras).")],
+    file: Annotated[
+        Path, typer.Argument(help="A .keras file, a SavedModel's folder, or a .tflite.")
+    ],
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV with a `label` column, or a line a class.", dir_okay=False),
+        typer.Option(
+            help="CSV with a `label` column, or a line a class; default: those in the file.",
+            dir_okay=False,
+        ),
     ] = None,
     preprocessing: Annotated[
         str | None,
-        typer.Option(help="tf, torch, caffe or none: the modes of Keras's preprocess_input."),
+        typer.Option(
+            help="tf, torch, caffe or none: the modes of Keras's preprocess_input; "
+            "default: worked out where the model shows it."
+        ),
     ] = None,
     mean: Annotated[
         str | None, typer.Option(help="Instead of a mode: (x - MEAN) * SCALE, such as 123,117,104.")
@@ -126,25 +134,37 @@ def add(
     crop: Annotated[
         int, typer.Option(min=0, help="Pixels of the centre crop; the input's side if given.")
     ] = 0,
+    signature: Annotated[
+        str | None, typer.Option(help="Of a SavedModel; default: serving_default or the only one.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="The output with the scores, where there are several.")
+    ] = None,
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Add a Keras model as a new version; a running cluster serves it some seconds later."""
+    """Add a stock model as a new version; a running cluster serves it some seconds later."""
     os.environ.update(QUIET_ENVIRONMENT)
-    from services.training.adding import add_model
+    from services.training.adding import Choices, add_model
     from services.training.labels import read_labels
 
     console = notices()
+    choices = Choices(
+        labels=None if labels is None else read_labels(labels),
+        normalisation=Normalisation.from_options(preprocessing, mean, scale),
+        resize=resize,
+        crop=crop,
+        signature=signature,
+        output=output,
+    )
     with console.status("Starting") as status:
         manifest = add_model(
             open_repository(home, models),
             name,
             file,
-            labels=None if labels is None else read_labels(labels),
-            normalisation=Normalisation.from_options(preprocessing, mean, scale),
-            resize=resize,
-            crop=crop,
-            tell=lambda line: status.update(line.capitalize()),
+            choices,
+            tell=lambda line: status.update(_sentence(line)),
+            notice=lambda line: console.print(_sentence(line), highlight=False, markup=False),
         )
     console.print(
         f"Added [bold]{manifest.name}:{manifest.version}[/] "
@@ -196,6 +216,10 @@ def _release(manifest: Manifest, releases: Releases) -> dict[str, Any]:
 def _state(release: dict[str, Any]) -> str:
     words = [word for word in ("promoted", "retired") if release[word]]
     return " ".join(words + [f"@{label}" for label in release["labels"]])
+
+
+def _sentence(line: str) -> str:
+    return line[:1].upper() + line[1:]
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

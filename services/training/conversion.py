@@ -1,30 +1,29 @@
-"""Keras to LiteRT."""
+"""To LiteRT."""
 
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import tensorflow as tf
+from typing import Any
 
 from services.common.models.native_logs import EVERYTHING, quiet_stderr
 
 
-def convert(model: Any, path: Path, accept: Callable[[Path], str | None]) -> str | None:
-    """Write a uint8-to-scores keras.Model as a .tflite file that takes batches of any size.
+def convert(
+    converters: Sequence[Callable[[Path], None]], path: Path, accept: Callable[[Path], str | None]
+) -> str | None:
+    """Write a .tflite file by the first converter whose file is accepted.
 
-    The quick converter is tried first, then Keras's own; `accept` looks at the file that one of
-    them wrote and says what is wrong with it, or None. Returns None when a file was accepted;
-    otherwise why not, and leaves no file: some models cannot be converted (a recurrent layer
-    whose state depends on the batch size, for one).
+    `accept` looks at a file and says what is wrong with it, or None. Returns None when a file was
+    accepted; otherwise why not, and leaves no file: some models cannot be converted (a recurrent
+    layer whose state depends on the batch size, for one).
     """
     obstacle = ""
-    with quiet_stderr(EVERYTHING), _without_warnings():
-        for converter in _CONVERTERS:
+    with quiet_stderr(EVERYTHING), without_warnings():
+        for converter in converters:
             try:
-                converter(model, path)
+                converter(path)
             except Exception as error:  # the converters raise many kinds
                 obstacle = _gist(error)
                 continue
@@ -36,34 +35,27 @@ def convert(model: Any, path: Path, accept: Callable[[Path], str | None]) -> str
     return obstacle
 
 
-def _by_graph(model: Any, path: Path) -> None:
-    """Convert the traced graph itself: up to ten times quicker than by way of a SavedModel."""
-    signature = tf.TensorSpec(model.inputs[0].shape, tf.uint8)
-    graph = tf.function(lambda images: model(images, training=False), autograph=False)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [graph.get_concrete_function(signature)]
-    )
-    path.write_bytes(converter.convert())
+def write_graph(function: Any, path: Path) -> None:
+    """Write a concrete function of TensorFlow as a .tflite file; raises many kinds of errors."""
+    import tensorflow as tf
 
-
-def _by_keras(model: Any, path: Path) -> None:
-    model.export(path, format="litert", verbose=False)
-
-
-_CONVERTERS: Final = (_by_graph, _by_keras)
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function]).convert())
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    absl = logging.getLogger("absl")
-    level = absl.level
-    absl.setLevel(logging.ERROR)
+def without_warnings() -> Iterator[None]:
+    """Keep what TensorFlow warns of off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        absl.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _gist(error: Exception) -> str:

@@ -1,17 +1,49 @@
 """Does a converted model still say the same?"""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from services.common.errors import ModelRefusedError
 from services.common.models.input_spec import InputSpec
+from services.common.models.litert import LiteRtModel
 
 TOLERANCE: Final = 1e-4
 """Largest difference of a score, as a share of the largest score and at least of 1."""
 
 NOISE_EXAMPLES: Final = 4
 REAL_EXAMPLES: Final = 16
+
+
+class Comparison:
+    """What .tflite files make of some pictures, beside the scores that are right."""
+
+    def __init__(self, images: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32]) -> None:
+        self._images = images
+        self._scores = scores
+        self.difference = float("inf")
+        """The largest one of the file that was accepted last, on the scale of TOLERANCE."""
+
+    def accept(self, path: Path) -> str | None:
+        """Say what is wrong with a file, or None."""
+        try:
+            with LiteRtModel(path, threads=1) as converted:
+                # One batch and then single pictures: the batch size must really be free.
+                batch = converted.predict(self._images)
+                single = np.concatenate(
+                    [converted.predict(one[np.newaxis]) for one in self._images]
+                )
+        except (ModelRefusedError, RuntimeError, ValueError) as error:
+            return _first_sentence(str(error).replace(str(path), "the result"))
+        worst = max(difference(self._scores, batch), difference(self._scores, single))
+        if not worst <= TOLERANCE:
+            return f"its scores differ by {worst:.2g}, and {TOLERANCE:.0g} is allowed"
+        if not (same_winners(self._scores, batch) and same_winners(self._scores, single)):
+            return "it prefers another class for some pictures"
+        self.difference = worst
+        return None
 
 
 def difference(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]) -> float:
@@ -50,3 +82,7 @@ def probe_images(
     if real is not None:
         parts.insert(0, real[:REAL_EXAMPLES])
     return np.concatenate(parts)
+
+
+def _first_sentence(text: str) -> str:
+    return text.split("\n", 1)[0].split(". ", 1)[0]

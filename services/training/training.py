@@ -29,7 +29,7 @@ def train_and_publish(
     progress = progress or SilentProgress()
     progress.stage("loading TensorFlow")
     with quiet_stderr():
-        from services.training import packaging, trainer
+        from services.training import fusion, packaging, trainer
 
     progress.stage(f"training {settings.architecture} on {dataset.name}")
     started = time.monotonic()
@@ -42,9 +42,10 @@ def train_and_publish(
         "training_seconds": round(time.monotonic() - started, 3),
     }
     height, width, channels = dataset.train_images.shape[1:]
+    spec = InputSpec(height, width, channels)
     package = packaging.Package(
-        model=trained.model,
-        input=InputSpec(height, width, channels),
+        fused=fusion.fused_keras(trained.model, spec.shape, trained.normalisation),
+        input=spec,
         normalisation=trained.normalisation,
         labels=dataset.labels,
         source=f"{settings.architecture} trained on {dataset.name}",

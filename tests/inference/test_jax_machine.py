@@ -19,7 +19,7 @@ from services.common.models.normalisation import Normalisation
 from services.common.models.repository import ModelRepository
 from services.common.registry import Instance, open_registry
 from services.common.tensors import to_array
-from services.training.adding import add_model
+from services.training.adding import Choices, add_model
 from tests.conftest import ROOT
 from tests.fixtures_models import digits_repository  # noqa: F401
 
@@ -41,7 +41,7 @@ def repository(
         repository,
         "rows",
         save(row_reader(), tmp_path),
-        normalisation=Normalisation.custom((0.0,), 1 / 255),
+        Choices(normalisation=Normalisation.custom((0.0,), 1 / 255)),
     )
     return repository
 

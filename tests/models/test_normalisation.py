@@ -41,7 +41,7 @@ def test_custom_takes_off_the_mean_and_then_scales(
 
 
 def test_options_choose_a_preset_or_a_mean() -> None:
-    assert Normalisation.from_options(None, None, None) == Normalisation.preset("none")
+    assert Normalisation.from_options(None, None, None) is None
     assert Normalisation.from_options("tf", None, None) == Normalisation.preset("tf")
     chosen = Normalisation.from_options(None, "123,117, 104", None)
     assert chosen == Normalisation.custom((123.0, 117.0, 104.0))

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from services.training.conversion import without_warnings
+
 
 def colour_net(activation: str | None = "softmax", *, dtype: str | None = None) -> Any:
     """Return a convolutional net on 12 x 10 RGB pictures with 4 classes."""
@@ -51,3 +53,9 @@ def save(model: Any, folder: Path) -> Path:
     path = folder / "model.keras"
     model.save(path)
     return path
+
+
+def save_hdf5(model: Any, path: Path) -> None:
+    """Save a model in Keras's older format, without its advice against that."""
+    with without_warnings():
+        model.save(path)

@@ -1,5 +1,6 @@
 """Models that were trained elsewhere, added for real."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from services.common.models.litert import LiteRtModel
 from services.common.models.manifest import Manifest
 from services.common.models.normalisation import Normalisation
 from services.common.models.repository import ModelRepository
-from services.training.adding import add_model
-from tests.training.keras_models import any_size, colour_net, row_reader, save
+from services.training.intake.keras_files import KerasSource
+from tests.training.adding import add_model
+from tests.training.keras_models import any_size, colour_net, row_reader, save, save_hdf5
 
 # Keras hands its variables to numpy in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -79,8 +81,7 @@ def test_what_was_added_is_described(repository: ModelRepository, tmp_path: Path
     np.testing.assert_array_equal(repository.golden_examples(manifest).images[:2], real)
     assert told == [
         "loading TensorFlow",
-        "loading model.keras",
-        "saving the Keras model",
+        "saving the model",
         "converting to LiteRT",
         "published colour:1",
     ]
@@ -112,12 +113,12 @@ def test_a_recurrent_model_is_kept_for_keras(
         "rows",
         path,
         normalisation=Normalisation.custom((0.0,), 1 / 255),
-        tell=told.append,
+        notice=told.append,
     )
     assert [artefact.format for artefact in manifest.artefacts] == ["keras"]
     assert not (repository.root / "rows" / "1" / "model.tflite").exists()
-    (line,) = [line for line in told if "does not convert" in line]
-    assert line.startswith("kept for Keras alone")
+    (line,) = told
+    assert line.startswith("kept in its own form alone, as it does not convert to LiteRT: ")
     # The converter's own complaints stay off the terminal.
     assert capfd.readouterr() == ("", "")
 
@@ -155,7 +156,7 @@ def _layers(shape: tuple[int | None, ...], *layers: Any) -> Callable[[], Any]:
     [
         (_two_inputs, "has 2 inputs"),
         (_two_outputs, "has 2 outputs"),
-        (_layers((3, 32, 30), keras.layers.Flatten()), r"not \(None, 3, 32, 30\)"),
+        (_layers((3, 32, 30), keras.layers.Flatten()), "the channels come first"),
         (_layers((9,), keras.layers.Dense(2)), r"not \(None, 9\)"),
         (_layers((8, 8, 4), keras.layers.Flatten()), "1 or 3 channels"),
         (_layers((8, 8, 1), keras.layers.Conv2D(2, 3)), r"output must be \(None, classes\)"),
@@ -172,6 +173,49 @@ def test_models_that_recognise_no_pictures_are_refused(
         add_model(repository, "m", save(build(), tmp_path), normalisation=NONE)
     assert raised.value.reason == "UNSUPPORTED_MODEL"
     assert repository.list_models() == ()
+
+
+def test_the_older_hdf5_format_is_taken(repository: ModelRepository, tmp_path: Path) -> None:
+    model, path = colour_net(), tmp_path / "colour.h5"
+    save_hdf5(model, path)
+    manifest = add_model(repository, "colour", path, normalisation=NONE)
+    images = np.random.default_rng(0).integers(0, 256, (3, 12, 10, 3), dtype=np.uint8)
+    expected = np.asarray(model(images.astype(np.float32), training=False))
+    for found in scores(repository, manifest, images).values():
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    with_code = _layers((8, 8, 1), keras.layers.Lambda(lambda x: x * 2), keras.layers.Flatten())
+    save_hdf5(with_code(), path)
+    with pytest.raises(InvalidRequestError, match="code of its own") as raised:
+        add_model(repository, "m", path, normalisation=NONE)
+    assert raised.value.reason == "UNSUPPORTED_MODEL"
+    assert repository.list_models() == ("colour",)
+
+
+def test_what_is_not_said_is_worked_out_or_asked_for(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidRequestError, match="say it with --preprocessing") as raised:
+        add_model(repository, "m", save(colour_net(), tmp_path))
+    assert raised.value.reason == "UNKNOWN_PREPROCESSING"
+    assert repository.list_models() == ()
+    told: list[str] = []
+    own = _layers((8, 8, 3), keras.layers.Rescaling(1 / 255), keras.layers.Flatten())
+    manifest = add_model(repository, "m", save(own(), tmp_path), notice=told.append)
+    assert manifest.preprocessing == NONE
+    assert told[0].startswith("preprocessing none: the model itself brings pixels")
+
+
+def test_the_photographs_models_show_what_they_want(test_data: Path) -> None:
+    models = test_data / "models"
+    modes = {}
+    for model in json.loads((models / "models.json").read_text()):
+        assumed = KerasSource(models / model["file"]).assumed()
+        modes[model["preprocess"]["formula"]] = assumed and str(assumed.normalisation)
+    # SqueezeNet is no architecture of Keras's, and nothing in it tells what it wants.
+    assert modes == {
+        "x/127.5 - 1": "tf",
+        "x - [123,117,104] (range 0..255, no scaling)": None,
+    }
 
 
 def test_a_model_with_classes_of_its_own_is_refused(
@@ -205,6 +249,10 @@ def test_options_that_do_not_fit_are_refused(repository: ModelRepository, tmp_pa
 
     with pytest.raises(InvalidRequestError, match="2 labels for a model with 4 classes"):
         add(labels=["a", "b"])
+    with pytest.raises(InvalidRequestError, match="--signature is for a SavedModel"):
+        add(signature="serving_default")
+    with pytest.raises(InvalidRequestError, match="--output is for"):
+        add(output="scores")
     with pytest.raises(
         InvalidRequestError, match="must give the model's input, 12 x 10, not 12 x 12"
     ):

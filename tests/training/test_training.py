@@ -60,7 +60,7 @@ def test_a_training_is_told_measured_and_published(digits: Dataset, tmp_path: Pa
     assert progress.stages == [
         "loading TensorFlow",
         "training cnn on digits",
-        "saving the Keras model",
+        "saving the model",
         "converting to LiteRT",
         "published digits:1",
     ]

@@ -48,7 +48,8 @@ class Artefact(StoredFile):
     """The model in the form that one kind of engine runs."""
 
     format: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-    """"litert" (a .tflite file) or "keras" (a .keras file); both take uint8 pictures."""
+    """"litert" (a .tflite file), "keras" (a .keras file) or "saved_model" (the folder of one as a
+    tar archive); all take uint8 pictures."""
 
     @classmethod
     def describe(cls, path: Path, file_format: str) -> Self:

@@ -53,13 +53,13 @@ class Normalisation:
         return cls("custom", (scale,), tuple(value * scale for value in mean))
 
     @classmethod
-    def from_options(cls, mode: str | None, mean: str | None, scale: float | None) -> Self:
+    def from_options(cls, mode: str | None, mean: str | None, scale: float | None) -> Self | None:
         """Return what a user chose: a preset's name, or a mean such as "123,117,104" and a scale.
 
-        Nothing chosen is the preset "none". Raises InvalidRequestError.
+        None when nothing was chosen. Raises InvalidRequestError.
         """
         if mean is None and scale is None:
-            return cls.preset(mode or "none")
+            return None if mode is None else cls.preset(mode)
         if mode is not None:
             raise InvalidRequestError("give either --preprocessing or --mean and --scale")
         try:
@@ -69,6 +69,15 @@ class Normalisation:
                 f"--mean takes numbers joined by commas, not {mean!r}"
             ) from None
         return cls.custom(values, 1.0 if scale is None else scale)
+
+    def __str__(self) -> str:
+        """Return the name of the preset, or the formula."""
+        if self.mode != "custom":
+            return self.mode
+        scale, offset = (
+            ", ".join(f"{value:.4g}" for value in values) for values in (self.scale, self.offset)
+        )
+        return f"x * ({scale}) - ({offset})" if any(self.offset) else f"x * ({scale})"
 
     def check_channels(self, channels: int) -> None:
         """Raise InvalidRequestError when pictures of that many channels cannot be normalised so."""

@@ -34,8 +34,8 @@ class Engine(ABC):
     """Such as "litert"."""
     packages: ClassVar[tuple[str, ...]]
     """What must be installed, as it is imported."""
-    artefact_format: ClassVar[str]
-    """The format of the artefact that it runs."""
+    artefact_formats: ClassVar[tuple[str, ...]]
+    """The formats of the artefacts that it runs, the best first."""
 
     def __init__(
         self,
@@ -56,9 +56,15 @@ class Engine(ABC):
         self._plan = BatchPlan({1: 0.0}, exact=exact)
 
     @classmethod
+    def format_of(cls, manifest: Manifest) -> str:
+        """Return the format in which it runs a version; the best when the version has none."""
+        formats = (name for name in cls.artefact_formats if manifest.artefact(name) is not None)
+        return next(formats, cls.artefact_formats[0])
+
+    @classmethod
     @abstractmethod
     def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
-        """Load an artefact to run on that many threads of the CPU.
+        """Load the artefact in that format to run on that many threads of the CPU.
 
         Raises ModelRefusedError when the engine cannot run it.
         """

@@ -37,7 +37,7 @@ class JaxEngine(Engine):
 
     name = "jax"
     packages = ("jax", "keras")
-    artefact_format = "keras"
+    artefact_formats = ("keras",)
 
     def __init__(self, network: Network, manifest: Manifest) -> None:
         # A size that was not warmed has to be compiled first.

@@ -18,7 +18,7 @@ class LiteRtEngine(Engine):
 
     name = "litert"
     packages = ("ai_edge_litert",)
-    artefact_format = "litert"
+    artefact_formats = ("litert",)
 
     def __init__(self, model: LiteRtModel, manifest: Manifest, *, threads: int) -> None:
         clock = time.thread_time if threads == 1 else time.perf_counter

@@ -43,7 +43,7 @@ def load_version(
         raise ModelRefusedError(f"{name}:{version} is an ensemble: its members are run, not itself")
     kind = select_engine(manifest, preference)
     golden = repository.golden_examples(manifest)
-    path = repository.artefact_path(manifest, kind.artefact_format)
+    path = repository.artefact_path(manifest, kind.format_of(manifest))
     engine = kind.load(path, manifest, threads=threads)
     try:
         plan = engine.warm(batch_sizes)

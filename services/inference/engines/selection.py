@@ -50,8 +50,9 @@ def select_engine(
         )
     obstacles = []
     for engine in candidates:
-        if manifest.artefact(engine.artefact_format) is None:
-            obstacles.append(f"{engine.name} needs a {engine.artefact_format} artefact")
+        if manifest.artefact(engine.format_of(manifest)) is None:
+            formats = " or ".join(engine.artefact_formats)
+            obstacles.append(f"{engine.name} needs a {formats} artefact")
         elif missing := [package for package in engine.packages if not installed(package)]:
             obstacles.append(f"{engine.name} needs {' and '.join(missing)} to be installed")
         else:

@@ -1,6 +1,7 @@
 """TensorFlow: runs on GPUs, and runs models that LiteRT cannot."""
 
 import contextlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import ModelRefusedError
+from services.common.models.folder_files import unpack
 from services.common.models.manifest import Manifest
 from services.inference.engines.interface import Engine
 from services.inference.engines.keras_backend import import_keras
@@ -17,7 +19,7 @@ Graph = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 
 class TensorFlowEngine(Engine):
-    """Runs a .keras artefact as one graph with the weights frozen into it.
+    """Runs a .keras or SavedModel artefact as one graph with the weights frozen into it.
 
     Frozen weights let TensorFlow fold batch normalisation and lay out the kernels once: half the
     time of the same graph with variables, on a CPU. TensorFlow is imported at the first load.
@@ -25,7 +27,7 @@ class TensorFlowEngine(Engine):
 
     name = "tensorflow"
     packages = ("tensorflow",)
-    artefact_format = "keras"
+    artefact_formats = ("keras", "saved_model")
 
     def __init__(self, graph: Graph, manifest: Manifest, *, on_gpu: bool) -> None:
         # A GPU tunes its kernels once a shape, so that only warmed sizes are quick there.
@@ -42,8 +44,13 @@ class TensorFlowEngine(Engine):
 
         on_gpu = _set_up_devices(tf, threads)
         try:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-            graph = _frozen(tf, model, manifest)
+            if cls.format_of(manifest) == "keras":
+                model = keras.saving.load_model(path, compile=False, safe_mode=True)
+                graph = _frozen(tf, lambda images: model(images, training=False), manifest)
+            else:
+                graph = _frozen_saved_model(tf, path, manifest)
+        except ModelRefusedError:
+            raise
         except Exception as error:
             raise ModelRefusedError(f"TensorFlow cannot load {path}: {error}") from error
         return cls(graph, manifest, on_gpu=on_gpu)
@@ -69,13 +76,21 @@ def _set_up_devices(tf: Any, threads: int) -> bool:
     return bool(gpus)
 
 
-def _frozen(tf: Any, model: Any, manifest: Manifest) -> Graph:
+def _frozen_saved_model(tf: Any, path: Path, manifest: Manifest) -> Graph:
+    """Return the graph of a SavedModel that training packed: `predict` takes raw pictures."""
+    with tempfile.TemporaryDirectory(prefix="facet-model-") as folder:
+        unpack(path, Path(folder))
+        loaded = tf.saved_model.load(folder)
+        return _frozen(tf, loaded.predict, manifest)
+
+
+def _frozen(tf: Any, function: Callable[[Any], Any], manifest: Manifest) -> Graph:
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
     signature = tf.TensorSpec((None, *manifest.input.shape), tf.uint8)
-    traced = tf.function(lambda images: model(images, training=False), autograph=False)
+    traced = tf.function(function, autograph=False)
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function(signature))
 
     def graph(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

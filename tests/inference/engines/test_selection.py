@@ -51,7 +51,7 @@ def test_the_first_engine_that_can_is_chosen(
         ),
         (BOTH, "auto", set(), "litert needs ai_edge_litert to be installed; tensorflow needs"),
         (("keras",), "litert", {"ai_edge_litert"}, "small:1 here: litert needs a litert artefact$"),
-        (("onnx",), "auto", {"tensorflow"}, "tensorflow needs a keras artefact"),
+        (("onnx",), "auto", {"tensorflow"}, "tensorflow needs a keras or saved_model artefact"),
         (("litert",), "auto", {"jax", "keras"}, "jax needs a keras artefact$"),
         (("litert",), "jax", {"jax", "keras"}, "small:1 here: jax needs a keras artefact$"),
         (BOTH, "jax", {"jax"}, "jax needs keras to be installed$"),
