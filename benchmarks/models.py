@@ -26,7 +26,7 @@ def test_data() -> Path:
 
 def digits_repository() -> Path:
     """A repository with the small CNN, trained on scikit-learn's digits (28 x 28)."""
-    return _made(DIGITS, ("train", DIGITS))
+    return _made(DIGITS, ("train", DIGITS, "--wait", "0"))
 
 
 def photograph_repository() -> Path:
@@ -58,7 +58,7 @@ def _made(name: str, command: Sequence[str]) -> Path:
 def _key(command: Sequence[str]) -> str:
     digest = hashlib.sha256("\n".join(command).encode())
     for folder in ("common/models", "training"):
-        for source in sorted((ROOT / "services" / folder).glob("*.py")):
+        for source in sorted((ROOT / "services" / folder).rglob("*.py")):
             digest.update(source.read_bytes())
     for package in ("keras", "ai-edge-litert"):
         digest.update(version(package).encode())

@@ -1,6 +1,6 @@
 """From a Keras model to the files of a version: fused, converted, compared, with examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import ModelRefusedError
-from services.common.models.artefacts import Artefact
+from services.common.models.artefacts import Artefact, StoredFile
 from services.common.models.golden import GoldenExamples
 from services.common.models.input_spec import InputSpec
 from services.common.models.litert import LiteRtModel
@@ -40,6 +40,8 @@ class Package:
     """Pictures [n, height, width, channels] of the kind that the model is for."""
     training: Mapping[str, str | int | float | bool] | None = None
     metrics: Mapping[str, int | float] = field(default_factory=dict)
+    write_reports: Callable[[Path], tuple[StoredFile, ...]] | None = None
+    """Writes further files for people into the version's folder, and says what they are."""
 
     def write(self, folder: Path, tell: Tell) -> VersionContent:
         """Write the version's files into a folder and return what they are.
@@ -71,6 +73,7 @@ class Package:
             golden=golden.save(folder),
             training=self.training,
             metrics=self.metrics,
+            reports=self.write_reports(folder) if self.write_reports else (),
             labels=tuple(self.labels),
         )
 

@@ -8,7 +8,8 @@ import pytest
 
 from services.common.errors import InvalidRequestError
 from services.common.models.repository import ModelRepository
-from services.training.datasets import Dataset, load_digits_dataset
+from services.training.data.dataset import Dataset
+from services.training.data.digits import load_digits_dataset
 from services.training.progress import SilentProgress
 from services.training.settings import TrainingSettings
 from services.training.trainer import train
