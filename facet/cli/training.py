@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -55,6 +56,8 @@ def train(
     from services.training.data.loading import load_dataset
     from services.training.training import train_and_measure
 
+    if promote and not publish:
+        raise typer.BadParameter("--promote cannot go with --no-publish")
     name = check_name(name or _name_of(data))
     flags = Choices.given(
         architecture=model,
