@@ -35,11 +35,12 @@ class Training:
         Raises UnavailableError when the repository cannot be written; then nothing is published.
         """
         from services.training import packaging
+        from services.training.networks.serving import without_workers
 
         dataset, settings = self.dataset, self.settings
         reports = Reports(self.trained.history, self.held_out, dataset.skipped)
         package = packaging.Package(
-            model=self.trained.model,
+            model=without_workers(self.trained.model),
             input=InputSpec(*dataset.shape, dataset.resize_shorter_side),
             normalisation=self.trained.normalisation,
             labels=dataset.labels,

@@ -1,5 +1,6 @@
 """Networks that are built, learn, and convert."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.common.models.normalisation import Normalisation
 from services.training.conversion import convert
 from services.training.fusion import fuse
 from services.training.networks.building import NETWORKS, build
+from services.training.networks.serving import without_workers
 
 # Keras hands its variables to numpy in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -55,6 +57,22 @@ def test_each_is_what_its_name_says() -> None:
     assert {"Add", "BatchNormalization", "Conv2D"} <= kinds(resnet)
     norms = [each for each in resnet.layers if isinstance(each, keras.layers.BatchNormalization)]
     assert all(norm.synchronized for norm in norms)
+
+
+def test_what_is_served_does_not_synchronize(tmp_path: Path) -> None:
+    shape = (8, 8, 1)
+    inner = build("resnet", shape, 2)
+    outer = without_workers(keras.Sequential([keras.Input(shape), inner]))
+    images = np.random.default_rng(0).random((2, *shape), np.float32)
+    before = np.asarray(outer(images, training=False))
+    # Keras on JAX refuses a file with one layer that is synchronized.
+    outer.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        config = archive.read("config.json")
+    assert b'"synchronized": false' in config
+    assert b'"synchronized": true' not in config
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(np.asarray(again(images, training=False)), before, atol=1e-6)
 
 
 def test_a_residual_network_is_as_deep_as_its_pictures_allow() -> None:
