@@ -58,7 +58,10 @@ def train(
 
     if promote and not publish:
         raise typer.BadParameter("--promote cannot go with --no-publish")
-    name = check_name(name or _name_of(data))
+    name = name or _name_of(data)
+    if publish:
+        check_name(name)
+    repository = open_repository(home, models)
     flags = Choices.given(
         architecture=model,
         epochs=epochs,
@@ -76,19 +79,18 @@ def train(
     )
     chosen = flags.over(read_config(config)) if config else flags
     settings, console = chosen.settings_for(data), notices()
-    dataset = load_dataset(data, chosen.data_options())
+    with console.status(f"Reading {escape(data)}"):
+        dataset = load_dataset(data, chosen.data_options())
     _tell_skipped(dataset, console)
     with TrainingBar(console) as progress:
         training = train_and_measure(dataset, settings, progress)
-        repository = open_repository(home, models)
         manifest = training.publish(repository, name, progress) if publish else None
     if manifest is None:
         console.print(f"Measured, not published: {_result(training)}")
         return
-    key = ModelKey(manifest.name, manifest.version)
-    console.print(f"Published [bold]{key}[/], {_result(training)}")
+    console.print(f"Published [bold]{name}:{manifest.version}[/], {_result(training)}")
     if _tell_promotion(repository, manifest, promote, console):
-        tell_when_served(key, gateway, wait, console)
+        tell_when_served(ModelKey(name, manifest.version), gateway, wait, console)
 
 
 def _name_of(data: str) -> str:
