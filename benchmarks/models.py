@@ -29,7 +29,7 @@ def test_data() -> Path:
 
 def digits_repository() -> Path:
     """A repository with the small CNN, trained on scikit-learn's digits (28 x 28)."""
-    return _made(DIGITS, ("train", DIGITS))
+    return _made(DIGITS, ("train", DIGITS, "--wait", "0"))
 
 
 def photograph_repository() -> Path:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import tensor_pb2
-from services.training.datasets import load_digits_dataset
+from services.training.data.digits import load_digits_dataset
 
 
 def photographs(test_data: Path) -> list[bytes]:

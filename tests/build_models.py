@@ -13,7 +13,7 @@ from services.common.models.native_logs import QUIET_ENVIRONMENT
 from services.common.models.normalisation import Normalisation
 from services.common.models.repository import ModelRepository
 from services.training.adding import Choices, add_model
-from services.training.datasets import load_dataset
+from services.training.data.loading import load_dataset
 from services.training.labels import read_labels
 from services.training.settings import TrainingSettings
 from services.training.training import train_and_publish

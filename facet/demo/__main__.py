@@ -51,7 +51,7 @@ async def _demo(test_data: Path | None) -> bool:
     settings = read_settings(CommonSettings, home=HOME)
     repository = ModelRepository.open(settings.models_url, settings.file_cache())
     if DIGITS not in repository.list_models():
-        _facet("train", DIGITS, "--home", str(HOME))
+        _facet("train", DIGITS, "--home", str(HOME), "--wait", "0")
     if test_data and PHOTOGRAPHS not in repository.list_models():
         _add_mobilenet(test_data)
     with tempfile.TemporaryDirectory(prefix="facet-demo-") as scratch:

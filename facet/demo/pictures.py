@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from services.training.datasets import load_digits_dataset
+from services.training.data.digits import load_digits_dataset
 
 
 @dataclass(frozen=True, slots=True)

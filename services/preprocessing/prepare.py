@@ -25,11 +25,11 @@ import numpy.typing as npt
 
 from services.common.errors import ImageError
 from services.common.models.input_spec import InputSpec
+from services.common.transform import fit, least_size
 from services.preprocessing.decode import decode
 from services.preprocessing.header import Content, damaged
 from services.preprocessing.headers import read_header, recognise
 from services.preprocessing.limits import Limits
-from services.preprocessing.transform import fit, least_size
 
 
 def prepare(content: Content, spec: InputSpec, limits: Limits) -> npt.NDArray[np.uint8]:

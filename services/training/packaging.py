@@ -1,6 +1,6 @@
 """From a fused model to the files of a version: saved, converted, compared, with examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import InvalidRequestError, ModelRefusedError
-from services.common.models.artefacts import Artefact
+from services.common.models.artefacts import Artefact, StoredFile
 from services.common.models.golden import GoldenExamples
 from services.common.models.input_spec import InputSpec
 from services.common.models.manifest import Outputs, VersionContent
@@ -38,6 +38,8 @@ class Package:
     """Pictures [n, height, width, channels] of the kind that the model is for."""
     training: Mapping[str, str | int | float | bool] | None = None
     metrics: Mapping[str, int | float] = field(default_factory=dict)
+    write_reports: Callable[[Path], tuple[StoredFile, ...]] | None = None
+    """Writes further files for people into the version's folder, and says what they are."""
 
     def write(self, folder: Path, tell: Tell, notice: Tell = silent) -> VersionContent:
         """Write the version's files into a folder and return what they are.
@@ -78,6 +80,7 @@ class Package:
             golden=golden.save(folder),
             training=self.training,
             metrics=metrics,
+            reports=self.write_reports(folder) if self.write_reports else (),
             labels=tuple(self.labels),
         )
 

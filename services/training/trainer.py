@@ -1,6 +1,7 @@
 """Trains a network on this machine and measures it on pictures that it never saw."""
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,11 @@ import tensorflow as tf
 
 from services.common.errors import InvalidRequestError
 from services.common.models.normalisation import Normalisation
-from services.training import architectures
-from services.training.datasets import Dataset
+from services.training.augmentation import augmented
+from services.training.data.dataset import Dataset
 from services.training.fusion import fuse
+from services.training.history import EpochRecord
+from services.training.networks.building import build
 from services.training.progress import TrainingProgress
 from services.training.settings import TrainingSettings
 
@@ -31,6 +34,7 @@ class Trained:
     """Share of the held-out pictures that were recognised."""
     loss: float
     """Mean cross-entropy over the held-out pictures, nats."""
+    history: tuple[EpochRecord, ...] = ()
 
 
 def train(dataset: Dataset, settings: TrainingSettings, progress: TrainingProgress) -> Trained:
@@ -42,28 +46,21 @@ def train(dataset: Dataset, settings: TrainingSettings, progress: TrainingProgre
     longer a number.
     """
     keras.utils.set_random_seed(settings.seed)
-    shape = dataset.train_images.shape[1:]
-    network = architectures.build(settings.architecture, shape, len(dataset.labels))
+    shape = dataset.shape
+    network = build(settings.architecture, shape, len(dataset.labels))
     normalisation = Normalisation.custom((0.0,), 1 / 255)
     steps = settings.epochs * math.ceil(len(dataset.train_labels) / settings.batch_size)
     learner = _Learner(
-        fuse(_augmented(network, shape, settings.shift), shape, normalisation),
+        fuse(augmented(network, shape, settings), shape, normalisation),
         keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps),
     )
     rng = np.random.default_rng(settings.seed)
+    history = []
     for epoch in range(1, settings.epochs + 1):
         order = rng.permutation(len(dataset.train_labels))
-        _learn_epoch(learner, dataset, order, epoch, settings, progress)
+        history.append(_learn_epoch(learner, dataset, order, epoch, settings, progress))
     loss, accuracy = learner.evaluate(dataset.test_images, dataset.test_labels)
-    return Trained(network, normalisation, accuracy, loss)
-
-
-def _augmented(network: Any, shape: tuple[int, int, int], shift: float) -> Any:
-    """Return the network with training pictures moved at random; it is unchanged otherwise."""
-    if not shift:
-        return network
-    move = keras.layers.RandomTranslation(shift, shift, fill_mode="nearest")
-    return keras.Sequential([keras.Input(shape), move, network])
+    return Trained(network, normalisation, accuracy, loss, tuple(history))
 
 
 class _Learner:
@@ -113,7 +110,8 @@ def _learn_epoch(
     epoch: int,
     settings: TrainingSettings,
     progress: TrainingProgress,
-) -> None:
+) -> EpochRecord:
+    started = time.monotonic()
     batches = np.array_split(order, range(settings.batch_size, len(order), settings.batch_size))
     losses, hits = 0.0, 0.0
     for step, batch in enumerate(batches, start=1):
@@ -127,9 +125,7 @@ def _learn_epoch(
         losses += loss * len(batch)
         hits += accuracy * len(batch)
         progress.step(epoch=epoch, epochs=settings.epochs, step=step, steps=len(batches), loss=loss)
-    progress.epoch(
-        epoch=epoch,
-        epochs=settings.epochs,
-        loss=losses / len(order),
-        accuracy=hits / len(order),
-    )
+    loss, accuracy = losses / len(order), hits / len(order)
+    progress.epoch(epoch=epoch, epochs=settings.epochs, loss=loss, accuracy=accuracy)
+    seconds = time.monotonic() - started
+    return EpochRecord(epoch, loss, accuracy, seconds, len(order) / seconds)

@@ -1,14 +1,100 @@
 """Trains a model and publishes it as a version."""
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 from services.common.models.input_spec import InputSpec
 from services.common.models.manifest import Manifest, check_name
 from services.common.models.native_logs import quiet_stderr
 from services.common.models.repository import ModelRepository
-from services.training.datasets import Dataset
+from services.training.data.dataset import Dataset
 from services.training.progress import SilentProgress, TrainingProgress
+from services.training.publishing import HELD_OUT_ACCURACY, HELD_OUT_DIGEST
+from services.training.reports.files import Reports
+from services.training.reports.measures import Measures
 from services.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training that is over: the network, and what it was measured to be."""
+
+    dataset: Dataset
+    settings: TrainingSettings
+    trained: Any
+    """services.training.trainer.Trained; that module imports TensorFlow."""
+    held_out: Measures
+    seconds: float
+
+    def publish(
+        self, repository: ModelRepository, name: str, progress: TrainingProgress
+    ) -> Manifest:
+        """Write the next version of a model, with golden examples that are held-out pictures.
+
+        Raises UnavailableError when the repository cannot be written; then nothing is published.
+        """
+        from services.training import fusion, packaging
+        from services.training.networks.serving import without_workers
+
+        dataset, settings, trained = self.dataset, self.settings, self.trained
+        spec = InputSpec(*dataset.shape, dataset.resize_shorter_side)
+        reports = Reports(trained.history, self.held_out, dataset.skipped)
+        package = packaging.Package(
+            fused=fusion.fused_keras(
+                without_workers(trained.model), spec.shape, trained.normalisation
+            ),
+            input=spec,
+            normalisation=trained.normalisation,
+            labels=dataset.labels,
+            source=f"{settings.architecture} trained on {dataset.name}",
+            real_images=dataset.test_images[: packaging.GOLDEN_EXAMPLES],
+            training={
+                "dataset": dataset.name,
+                HELD_OUT_DIGEST: dataset.held_out_digest(),
+                "optimizer": "adam",
+                **settings.to_record(),
+            },
+            metrics=self.metrics(),
+            write_reports=reports.write,
+        )
+        manifest = repository.publish(name, lambda folder: package.write(folder, progress.stage))
+        progress.stage(f"published {name}:{manifest.version}")
+        return manifest
+
+    def metrics(self) -> dict[str, int | float]:
+        """Return the figures that the manifest records."""
+        measured = {HELD_OUT_ACCURACY: self.held_out.accuracy, "held_out_loss": self.held_out.loss}
+        if self.held_out.top_5_accuracy is not None:
+            measured["held_out_top_5_accuracy"] = self.held_out.top_5_accuracy
+        return {
+            **{key: round(value, 6) for key, value in measured.items()},
+            "held_out_images": self.held_out.images,
+            "training_images": len(self.dataset.train_labels),
+            "skipped_files": len(self.dataset.skipped),
+            "training_seconds": round(self.seconds, 3),
+        }
+
+
+def train_and_measure(
+    dataset: Dataset, settings: TrainingSettings, progress: TrainingProgress | None = None
+) -> Training:
+    """Train a network on a data set and measure it on the held-out part; publish nothing.
+
+    `progress` hears how it goes. Raises InvalidRequestError for an architecture that cannot be
+    built, and (TRAINING_DIVERGED) when the loss is no longer a number.
+    """
+    progress = progress or SilentProgress()
+    progress.stage("loading TensorFlow")
+    with quiet_stderr():
+        from services.training import evaluation, trainer
+
+    progress.stage(f"training {settings.architecture} on {dataset.name}")
+    started = time.monotonic()
+    trained = trainer.train(dataset, settings, progress)
+    scores = evaluation.scores_of(trained.model, trained.normalisation, dataset.test_images)
+    held_out = Measures.of(scores, dataset.test_labels, dataset.labels)
+    return Training(dataset, settings, trained, held_out, time.monotonic() - started)
 
 
 def train_and_publish(
@@ -18,41 +104,7 @@ def train_and_publish(
     settings: TrainingSettings,
     progress: TrainingProgress | None = None,
 ) -> Manifest:
-    """Train a network on a data set, measure it on the held-out part, and publish it.
-
-    Its golden examples are held-out pictures. `progress` hears how it goes. Raises
-    InvalidRequestError for an unknown architecture and (TRAINING_DIVERGED) when the loss is no
-    longer a number, and UnavailableError when the repository cannot be written; then nothing is
-    published.
-    """
+    """Train, measure and publish; raises what these raise, and then nothing is published."""
     check_name(name)
     progress = progress or SilentProgress()
-    progress.stage("loading TensorFlow")
-    with quiet_stderr():
-        from services.training import fusion, packaging, trainer
-
-    progress.stage(f"training {settings.architecture} on {dataset.name}")
-    started = time.monotonic()
-    trained = trainer.train(dataset, settings, progress)
-    metrics = {
-        "held_out_accuracy": round(trained.accuracy, 6),
-        "held_out_loss": round(trained.loss, 6),
-        "held_out_images": len(dataset.test_labels),
-        "training_images": len(dataset.train_labels),
-        "training_seconds": round(time.monotonic() - started, 3),
-    }
-    height, width, channels = dataset.train_images.shape[1:]
-    spec = InputSpec(height, width, channels)
-    package = packaging.Package(
-        fused=fusion.fused_keras(trained.model, spec.shape, trained.normalisation),
-        input=spec,
-        normalisation=trained.normalisation,
-        labels=dataset.labels,
-        source=f"{settings.architecture} trained on {dataset.name}",
-        real_images=dataset.test_images[: packaging.GOLDEN_EXAMPLES],
-        training={"dataset": dataset.name, "optimizer": "adam", **settings.to_record()},
-        metrics=metrics,
-    )
-    manifest = repository.publish(name, lambda folder: package.write(folder, progress.stage))
-    progress.stage(f"published {name}:{manifest.version}")
-    return manifest
+    return train_and_measure(dataset, settings, progress).publish(repository, name, progress)

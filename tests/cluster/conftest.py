@@ -12,7 +12,8 @@ from PIL import Image
 from facet.launcher.plan import ClusterPlan
 from facet.recognition.v1 import recognition_pb2
 from services.common.models.repository import ModelRepository
-from services.training.datasets import Dataset, load_digits_dataset
+from services.training.data.dataset import Dataset
+from services.training.data.digits import load_digits_dataset
 from tests.cluster.running import RunningCluster, run
 
 ImageRequest = Callable[..., recognition_pb2.RecognizeRequest]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from services.common.models.repository import ModelRepository
-from services.training.datasets import Dataset
+from services.training.data.dataset import Dataset
 from tests.cluster.commands import Up, facet, says
 from tests.cluster.running import RunningCluster
 from tests.models.contents import copy_of

@@ -10,7 +10,7 @@ import pytest
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import tensor_pb2
 from services.common.tensors import to_message
-from services.training.datasets import Dataset
+from services.training.data.dataset import Dataset
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.running import RunningCluster
 from tests.reasons import reason_of, reason_of_call

@@ -59,6 +59,6 @@ def copy_of(repository: ModelRepository, manifest: Manifest) -> Build:
             shutil.copy(path, folder / artefact.file)
         fields = {key: getattr(manifest, key) for key in VersionContent.model_fields}
         golden = repository.golden_examples(manifest).save(folder)
-        return VersionContent(**fields | {"golden": golden})
+        return VersionContent(**fields | {"golden": golden, "reports": ()})
 
     return build

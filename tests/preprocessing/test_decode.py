@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from services.common.models.input_spec import InputSpec
+from services.common.transform import fit, least_size
 from services.preprocessing import decode, pillow
 from services.preprocessing.header import Header
 from services.preprocessing.headers import read_header, recognise
 from services.preprocessing.limits import Limits
 from services.preprocessing.prepare import prepare
-from services.preprocessing.transform import fit, least_size
 from tests.preprocessing.pictures import FORMATS, encoded, pattern, png
 
 WHOLE = (1 << 20, 1 << 20)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.models.input_spec import InputSpec
-from services.preprocessing.transform import fit, least_size, window
+from services.common.transform import fit, least_size, window
 from tests.preprocessing.pictures import pattern, with_orientation
 
 sides = st.integers(1, 400)

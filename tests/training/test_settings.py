@@ -14,8 +14,12 @@ def test_every_setting_is_recorded() -> None:
         "epochs",
         "batch_size",
         "learning_rate",
-        "shift",
         "seed",
+        "shift",
+        "rotation",
+        "zoom",
+        "flip",
+        "contrast",
     }
 
 
@@ -29,6 +33,10 @@ def test_every_setting_is_recorded() -> None:
         {"learning_rate": float("inf")},
         {"shift": 1.0},
         {"shift": -0.1},
+        {"zoom": 1.0},
+        {"contrast": -0.1},
+        {"rotation": 181.0},
+        {"rotation": float("nan")},
         {"seed": -1},
         {"seed": 2**32},
     ],

@@ -27,13 +27,10 @@ class KerasSource(Source):
         """
         self._model = _load(path)
         inputs = getattr(self._model, "inputs", None) or []
-        outputs = getattr(self._model, "outputs", None) or []
         if len(inputs) != 1:
             raise unsupported(f"the model has {len(inputs)} inputs; it must have one")
         self.pictures = Pictures.of(inputs[0].shape, inputs[0].dtype)
-        if len(outputs) != 1:
-            raise unsupported(f"the model has {len(outputs)} outputs; it must have one")
-        self.classes = check_scores(outputs[0].shape, outputs[0].dtype)
+        self.classes = output_classes(self._model)
 
     def assumed(self) -> Assumed | None:
         """See Source.assumed."""
@@ -42,6 +39,14 @@ class KerasSource(Source):
     def fuse(self, spec: InputSpec, normalisation: Normalisation) -> Fused:
         """See Source.fuse."""
         return fused_keras(self._model, spec.shape, normalisation)
+
+
+def output_classes(model: Any) -> int:
+    """Return the number of scores a picture; InvalidRequestError (UNSUPPORTED_MODEL) when unfit."""
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) != 1:
+        raise unsupported(f"the model has {len(outputs)} outputs; it must have one")
+    return check_scores(outputs[0].shape, outputs[0].dtype)
 
 
 def assumed_for(model: Any) -> Assumed | None:

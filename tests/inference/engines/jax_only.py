@@ -11,7 +11,7 @@ import pytest
 from services.common.models.repository import ModelRepository
 from services.inference.engines.jax import JaxEngine
 from services.inference.engines.loading import LoadedVersion, load_version
-from services.training.datasets import load_digits_dataset
+from services.training.data.digits import load_digits_dataset
 from tests.fixtures_models import digits_repository  # noqa: F401
 
 

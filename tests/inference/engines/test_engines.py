@@ -14,7 +14,8 @@ import pytest
 from services.common.errors import InternalError, InvalidRequestError
 from services.common.models.repository import ModelRepository
 from services.inference.engines.loading import LoadedVersion, load_version
-from services.training.datasets import Dataset, load_digits_dataset
+from services.training.data.dataset import Dataset
+from services.training.data.digits import load_digits_dataset
 from tests.fixtures_models import digits_repository  # noqa: F401
 from tests.inference.engines.here import ENGINES_HERE
 

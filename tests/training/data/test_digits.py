@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,13 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from services.common.errors import InvalidRequestError
-from services.training.datasets import (
-    Dataset,
-    enlarge,
-    every_nth_of_each_class,
-    load_dataset,
-    load_digits_dataset,
-)
+from services.training.data.dataset import Dataset, every_nth_of_each_class
+from services.training.data.digits import enlarge, load_digits_dataset
+from services.training.data.loading import load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +46,35 @@ def test_the_split_is_always_the_same(digits: Dataset) -> None:
     again = load_dataset("digits")
     np.testing.assert_array_equal(again.test_images, digits.test_images)
     np.testing.assert_array_equal(again.test_labels, digits.test_labels)
+    assert again.held_out_digest() == digits.held_out_digest()
+
+
+def test_the_digest_names_pictures_labels_and_classes_that_are_held_out(digits: Dataset) -> None:
+    def digest(**changes: Any) -> str:
+        return dataclasses.replace(digits, **changes).held_out_digest()
+
+    own = digest()
+    assert digest(train_images=digits.train_images[:9], train_labels=digits.train_labels[:9]) == own
+    others = {
+        digest(test_images=255 - digits.test_images),
+        digest(test_labels=digits.test_labels[::-1]),
+        digest(labels=tuple("abcdefghij")),
+        digest(test_images=digits.test_images[:9], test_labels=digits.test_labels[:9]),
+    }
+    assert len(others | {own}) == 5
 
 
 def test_unknown_and_empty_data_are_refused(digits: Dataset) -> None:
-    with pytest.raises(InvalidRequestError, match="must be one of digits, not 'cats'"):
+    with pytest.raises(InvalidRequestError, match=r"digits, mnist or a folder .* not 'cats'") as no:
         load_dataset("cats")
+    assert no.value.reason == "MISSING_DATASET"
     for part in ("train", "test"):
-        nothing = {
+        nothing: dict[str, Any] = {
             f"{part}_images": digits.test_images[:0],
             f"{part}_labels": digits.test_labels[:0],
         }
         with pytest.raises(InvalidRequestError, match=f"no pictures to {part}") as raised:
-            dataclasses.replace(digits, **nothing)  # type: ignore[arg-type]
+            dataclasses.replace(digits, **nothing)
         assert raised.value.reason == "EMPTY_DATASET"
 
 

@@ -1,0 +1,45 @@
+"""Waiting for a cluster to serve a version, and telling of it."""
+
+import asyncio
+
+from rich.console import Console
+
+from facet.cli.options import DEFAULT_GATEWAY
+from facet.client.connection import connect
+from facet.client.serving import wait_served
+from services.common.errors import UnavailableError
+from services.common.models.key import ModelKey
+
+
+def tell_when_served(key: ModelKey, gateway: str, timeout: float, console: Console) -> None:
+    """Wait until the cluster serves a promoted version, and say so.
+
+    Without a gateway's name, the usual one is asked, and that it does not answer or serves other
+    models is no error. Raises ModelRefusedError when the cluster refuses the version, and
+    UnavailableError: UNREACHABLE when a gateway that was named does not answer, NOT_SERVED when it
+    does not serve the version in time.
+    """
+    if not timeout:
+        return
+    where = gateway or DEFAULT_GATEWAY
+    try:
+        with console.status(f"Waiting until {where} serves {key}"):
+            asyncio.run(_wait(where, key, timeout))
+    except UnavailableError as error:
+        if gateway or error.reason not in ("UNREACHABLE", "NOT_SERVED"):
+            raise
+        console.print(f"Nothing was waited for: {error.message}")
+        return
+    console.print(f"The cluster at {where} serves [bold]{key}[/]")
+
+
+async def _wait(gateway: str, key: ModelKey, timeout: float) -> None:
+    try:
+        async with connect(gateway) as channel, asyncio.timeout(timeout):
+            await wait_served(gateway, channel, key)
+    except TimeoutError:
+        raise UnavailableError(
+            f"{key} is promoted, but the cluster at {gateway} does not serve it after "
+            f"{timeout:g} s; it may serve another model repository",
+            reason="NOT_SERVED",
+        ) from None

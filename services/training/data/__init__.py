@@ -1,0 +1,1 @@
+"""Pictures to learn from. `loading.load_dataset` is the one door; it needs no TensorFlow."""

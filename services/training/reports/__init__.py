@@ -1,0 +1,1 @@
+"""What a training came to, for people: figures, pictures, and the files that hold them."""
