@@ -58,7 +58,7 @@ def _made(name: str, command: Sequence[str]) -> Path:
 def _key(command: Sequence[str]) -> str:
     digest = hashlib.sha256("\n".join(command).encode())
     for folder in ("common/models", "training"):
-        for source in sorted((ROOT / "services" / folder).glob("*.py")):
+        for source in sorted((ROOT / "services" / folder).rglob("*.py")):
             digest.update(source.read_bytes())
     for package in ("keras", "ai-edge-litert"):
         digest.update(version(package).encode())

@@ -116,7 +116,7 @@ def _key(*arguments: str) -> str:
 def _sources() -> Iterator[Path]:
     yield ROOT / "tests" / "build_models.py"
     for folder in ("common/models", "training"):
-        yield from (ROOT / "services" / folder).glob("*.py")
+        yield from (ROOT / "services" / folder).rglob("*.py")
 
 
 def _version(package: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 from services.common.errors import InvalidRequestError
 from services.common.models.repository import ModelRepository
 from services.training.datasets import Dataset, load_digits_dataset
-from services.training.progress import SilentProgress
+from services.training.history import EpochRecord
+from services.training.progress import SilentProgress, StepReport
 from services.training.settings import TrainingSettings
 from services.training.trainer import train
 from services.training.training import train_and_publish
@@ -32,13 +33,13 @@ class Recorder(SilentProgress):
     def stage(self, text: str) -> None:
         self.stages.append(text)
 
-    def step(self, *, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
-        assert np.isfinite(loss)
-        self.steps.append((epoch, epochs, step, steps))
+    def step(self, report: StepReport) -> None:
+        assert np.isfinite(report.loss)
+        self.steps.append((report.epoch, report.epochs, report.step, report.steps))
 
-    def epoch(self, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
-        assert 0 <= accuracy <= 1
-        self.losses.append(loss)
+    def epoch(self, record: EpochRecord) -> None:
+        assert 0 <= record.accuracy <= 1
+        self.losses.append(record.loss)
 
 
 @pytest.fixture(scope="module")
