@@ -5,7 +5,7 @@ from typing import Final
 
 import typer
 
-from facet.cli import classify, cluster, models, serving, training
+from facet.cli import classify, cluster, models, serving, training, training_workers
 from facet.cli.output import errors_to
 from services.common.errors import FacetError
 
@@ -25,6 +25,7 @@ app.command("wait")(cluster.wait)
 app.command("status")(cluster.status)
 app.command("classify")(classify.classify)
 app.command("train")(training.train)
+app.command("train-worker")(training_workers.train_worker)
 app.add_typer(models.app, name="models")
 
 

@@ -1,15 +1,17 @@
 """`facet train`."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 
 from facet.cli.models import open_repository
-from facet.cli.options import DEFAULT_HOME, Home, Models
+from facet.cli.options import DEFAULT_HOME, Home, Models, Registry
 from facet.cli.output import notices
+from facet.cli.training_progress import shown_training
+from facet.cli.training_workers import parse_workers
 from services.common.models.native_logs import QUIET_ENVIRONMENT
 
 
@@ -23,12 +25,33 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Of weights and order.")] = 0,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N | registry:N",
+            help="Processes that learn together, each --batch-size pictures a step: N on this "
+            "machine, or N of the `facet train-worker`s in the registry.",
+        ),
+    ] = "1",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished training of that name.")
+    ] = False,
+    checkpoint_s: Annotated[
+        float, typer.Option("--checkpoint-every", min=0.1, help="Seconds; also after each epoch.")
+    ] = 30.0,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(help="For TensorBoard; default: `logs/training/JOB` in --home."),
+    ] = None,
+    registry: Registry = "",
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Train a model, measure it on held-out pictures, and publish it as a new version."""
     os.environ.update(QUIET_ENVIRONMENT)
     from services.training.datasets import load_dataset
+    from services.training.distributed.coordinator import Cadence
+    from services.training.running import RunOptions
     from services.training.settings import TrainingSettings
     from services.training.training import train_and_publish
 
@@ -40,45 +63,29 @@ def train(
         seed=seed,
     )
     console = notices()
-    with TrainingBar(console) as progress:
+
+    def logs(job: str) -> Path:
+        folder = log_dir or home.expanduser().resolve() / "logs" / "training" / job
+        console.print(f"Logs for TensorBoard: {escape(str(folder))}", soft_wrap=True)
+        return folder
+
+    options = RunOptions(
+        workers=parse_workers(workers, home, registry),
+        resume=resume,
+        cadence=Cadence(checkpoint_s=checkpoint_s),
+        logs=logs,
+    )
+    with shown_training(console) as progress:
         manifest = train_and_publish(
-            open_repository(home, models), name or data, load_dataset(data), settings, progress
+            open_repository(home, models),
+            name or data,
+            load_dataset(data),
+            settings,
+            progress,
+            options,
         )
     accuracy = manifest.metrics["held_out_accuracy"]
     console.print(
         f"Published [bold]{manifest.name}:{manifest.version}[/], "
         f"{accuracy:.1%} right on {manifest.metrics['held_out_images']} held-out pictures"
     )
-
-
-class TrainingBar(Progress):
-    """A progress bar over all steps of a training."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self.add_task("Starting", total=None, figures="")
-        self._accuracy = ""
-
-    def stage(self, text: str) -> None:
-        """See TrainingProgress."""
-        self.update(self._task, description=text.capitalize(), total=None, figures="")
-
-    def step(self, *, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
-        """See TrainingProgress."""
-        self.update(
-            self._task,
-            total=epochs * steps,
-            completed=(epoch - 1) * steps + step,
-            figures=f"epoch {epoch}/{epochs}, loss {loss:.3f}{self._accuracy}",
-        )
-
-    def epoch(self, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
-        """See TrainingProgress."""
-        self._accuracy = f", accuracy {accuracy:.1%}"
