@@ -25,7 +25,7 @@ protos: $(VENV)/.installed-dev
 consul:
 	.ci/tools/build.sh
 
-BENCHMARKS := chain latency small scheduling faults startup peers
+BENCHMARKS := chain latency small scheduling faults startup peers training
 
 bench: $(VENV)/.installed-dev
 	@mkdir -p .facet/bench

@@ -22,8 +22,10 @@ class LocalWorkers:
 
     patience_s = PATIENCE_S
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, wanted: int, threads: int = 0) -> None:
+        """`threads`: CPU threads of each; 0: they share the cores."""
         self.wanted = wanted
+        self._threads = threads or max(1, (os.cpu_count() or 1) // wanted)
         self._registry: Registry | None = None
         self._supervisor: Supervisor | None = None
 
@@ -68,7 +70,7 @@ class LocalWorkers:
             "FACET_REGISTRY": registry_url,
             "FACET_DIE_WITH_PARENT": "true",
             "FACET_DRAIN_S": "1",
-            "FACET_TRAINING_THREADS": str(max(1, (os.cpu_count() or 1) // self.wanted)),
+            "FACET_TRAINING_THREADS": str(self._threads),
         }
         command = (sys.executable, "-m", "services.training.distributed.worker")
         return ProcessPlan(name, NAME, command, {**kept, **settings})

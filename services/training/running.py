@@ -3,10 +3,12 @@
 import asyncio
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.common.errors import FacetError
 from services.training.datasets import Dataset
 from services.training.distributed.coordinator import Cadence, Coordinator
 from services.training.distributed.sources import WorkerSource
@@ -44,6 +46,16 @@ def run_job(
     Raises InvalidRequestError (TRAINING_DIVERGED), UnavailableError when the repository or all
     workers are gone; the job can be resumed then.
     """
+    try:
+        return _run(job, dataset, options, progress)
+    except BaseException:  # Ctrl-C as well
+        with suppress(FacetError):
+            if job.checkpoints.names():
+                progress.notice(f"it can be resumed: the last checkpoint is kept in {job.url}")
+        raise
+
+
+def _run(job: Job, dataset: Dataset, options: RunOptions, progress: TrainingProgress) -> "Trained":
     # Only here: it imports TensorFlow, and the options are needed before that.
     from services.training import tensorboard, trainer
 

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-LONG = frozenset({"test_chain", "test_faults", "test_latency", "test_peers", "test_startup"})
+LONG = frozenset(
+    {"test_chain", "test_faults", "test_latency", "test_peers", "test_startup", "test_training"}
+)
 """Their short forms take half a minute each all the same: they start clusters again and again."""
 
 

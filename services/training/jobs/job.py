@@ -65,8 +65,8 @@ def open_job(
 ) -> Iterator[Job]:
     """Begin a training of a model, or go on with its newest unfinished one, alone.
 
-    After the block all that trainings of the model kept is removed; an exception in it leaves it
-    for a later one. `root` is a path or a URL of fsspec. Raises InvalidRequestError:
+    After the block all that this training and earlier ones kept is removed; an exception in it
+    leaves it for a later one. `root` is a path or a URL of fsspec. Raises InvalidRequestError:
     TRAINING_RUNNING when another process trains the model, NOTHING_TO_RESUME, and
     TRAINING_CHANGED when the unfinished one is another training; UnavailableError when the
     repository cannot be written.
@@ -80,7 +80,9 @@ def open_job(
             job = _begin(storage, dataset, asked)
         yield job
         for name in storage.names():
-            if name != LOCK:
+            # Names begin with the time. A younger one is that of a process which took over the
+            # lock while this one was suspended.
+            if name != LOCK and name <= job.name:
                 storage.remove(name)
 
 
