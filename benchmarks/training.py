@@ -7,6 +7,7 @@ have learned their first steps, so that no start counts; a checkpoint is written
 as always. More workers than cores can only lose.
 """
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.measurement import Measurement, Window
 from benchmarks.pairs import Pairs, measure_rounds, spread
 from benchmarks.report import Options, others_cores, read_options, report
 from facet.launcher.training_workers import LocalWorkers
+from services.common.models.native_logs import QUIET_ENVIRONMENT
 from services.common.models.repository import ModelRepository
 from services.training.datasets import Dataset
 from services.training.distributed.coordinator import Cadence
@@ -123,7 +125,7 @@ def tell(options: Options, sides: list[list[Measurement]]) -> None:
         {
             **{f"speed of 1, with {n}": ratios[n].text(2) for n in more},
             **{f"efficiency of {n}": f"{ratios[n].median / n:.0%}" for n in more},
-            **{f"{n} workers": speeds[n].text(0, "images/s") for n in WORKERS},
+            **{f"{n} worker{'s' * (n > 1)}": speeds[n].text(0, "images/s") for n in WORKERS},
             "other work on the machine": f"{others:.2f} cores",
         },
         {
@@ -146,6 +148,7 @@ def tell(options: Options, sides: list[list[Measurement]]) -> None:
 
 def main() -> None:
     """Measure and tell."""
+    os.environ.update(QUIET_ENVIRONMENT)
     options = read_options("training: images a second with 1, 2 and 4 workers", seconds=6.0)
     sides = [partial(train_for, workers) for workers in WORKERS]
     tell(options, measure_rounds(sides, options.seconds, ROUNDS))

@@ -162,8 +162,9 @@ def test_registered_workers_serve_one_training_after_the_other(
     short = dataclasses.replace(LONG, epochs=2)
     with train_workers(registry, tmp_path, 2):
         if kind == "directory":
+            one = RunOptions(workers=RegisteredWorkers(registry, 1), cadence=CADENCE)
             with pytest.raises(InvalidRequestError, match="diverged in epoch 1") as raised:
-                train_and_publish(repository, "digits", digits, hot, listener, options)
+                train_and_publish(repository, "digits", digits, hot, listener, one)
             assert raised.value.reason == "TRAINING_DIVERGED"
         manifest = train_and_publish(repository, "digits", digits, short, listener, options)
     assert listener.notices == []
