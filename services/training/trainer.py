@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
+from services.common.errors import InvalidRequestError
 from services.common.models.normalisation import Normalisation
 from services.training import architectures
 from services.training.datasets import Dataset
@@ -85,16 +87,25 @@ class Saver:
         return None
 
     def save(self, position: Position) -> str:
-        """Save now; return the checkpoint's name."""
+        """Save now; return the checkpoint's name.
+
+        Raises InvalidRequestError (TRAINING_DIVERGED) instead when a weight is no number: the loss
+        would tell in the next step, and the checkpoint would be of no use.
+        """
         state = self._learner.state()
+        if not all(np.isfinite(value).all() for value in state.weights):
+            raise InvalidRequestError(
+                f"training diverged before epoch {position.epoch}, step {position.step + 1}: "
+                "there are weights that are no numbers. Try a lower learning rate",
+                reason="TRAINING_DIVERGED",
+            )
         name = self._checkpoints.save(Checkpoint(position, state.weights, state.optimizer))
         self._last = time.monotonic()
         return name
 
 
-def restored(learner: Learner, checkpoints: Checkpoints | None) -> Position:
-    """Let a learner go on from the newest checkpoint, if there is one; return the position."""
-    checkpoint = checkpoints.newest() if checkpoints else None
+def restored(learner: Learner, checkpoint: Checkpoint | None) -> Position:
+    """Let a learner go on from a checkpoint, if there is one; return the position."""
     if checkpoint is None:
         return Position()
     learner.restore(State(checkpoint.weights, checkpoint.optimizer))
@@ -155,7 +166,7 @@ def train(
     record = JobRecord.of(dataset, settings, workers=1)
     network = Network(record)
     learner = make_learner(record, network)
-    start = restored(learner, checkpoints)
+    start = restored(learner, checkpoints.newest() if checkpoints else None)
     saver = None
     if checkpoints is not None:
         saver = Saver(checkpoints, learner, every_steps=every_steps, every_s=every_s)

@@ -99,6 +99,9 @@ class Coordinator:
             checkpoint_steps=cadence.checkpoint_steps,
             checkpoint_ms=int(cadence.checkpoint_s * 1000),
             report_ms=int(cadence.report_s * 1000),
+            # Named here, so that all begin at one: a member of a former try whose worker cannot
+            # be reached may still write.
+            checkpoint=await asyncio.to_thread(self._job.checkpoints.newest_name),
         )
         await Attempt(seats, self._hear, cadence.silence_s).run(order)
 

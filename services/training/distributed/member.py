@@ -17,6 +17,7 @@ from services.common.errors import FacetError, InternalError
 from services.common.statuses import to_status
 from services.training.distributed.framing import read_frame, to_frame
 from services.training.history import EpochRecord
+from services.training.jobs.checkpoints import Checkpoint
 from services.training.jobs.job import Job
 from services.training.loop import Position, run_loop
 from services.training.progress import StepReport
@@ -111,7 +112,7 @@ def _stepped(report: StepReport) -> training_pb2.Stepped:
 
 
 def run_member(start: training_pb2.Start, voice: Voice) -> None:
-    """Take part in a training from its newest checkpoint to its end."""
+    """Take part in a training from a checkpoint to its end."""
     # Read by TensorFlow when the strategy is made.
     os.environ["TF_CONFIG"] = json.dumps(
         {
@@ -130,7 +131,7 @@ def run_member(start: training_pb2.Start, voice: Voice) -> None:
     job = Job.at(start.job_url)
     record = job.record()
     learner = trainer.make_learner(record, trainer.Network(record), strategy)
-    position = trainer.restored(learner, job.checkpoints)
+    position = trainer.restored(learner, _checkpoint(job, start.checkpoint))
     saver = None
     if start.index == 0:
         saver = trainer.Saver(
@@ -150,6 +151,16 @@ def run_member(start: training_pb2.Start, voice: Voice) -> None:
             worker=start.index,
             workers=len(start.members),
         )
+
+
+def _checkpoint(job: Job, name: str) -> Checkpoint | None:
+    """Return the named checkpoint, which must be there; None where none is named."""
+    if not name:
+        return None
+    checkpoint = job.checkpoints.load(name)
+    if checkpoint is None:
+        raise RuntimeError(f"{job.url}/{name} is gone")
+    return checkpoint
 
 
 def _gist(error: Exception) -> str:

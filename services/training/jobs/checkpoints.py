@@ -90,7 +90,12 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """Return the newest one that is whole; None when there is none."""
-        return next(filter(None, map(self.load, reversed(self.names()))), None)
+        name = self.newest_name()
+        return self.load(name) if name else None
+
+    def newest_name(self) -> str:
+        """Return the name of the newest one that is whole; empty when there is none."""
+        return next((name for name in reversed(self.names()) if self.load(name)), "")
 
     def prune(self, keep: frozenset[str] = frozenset()) -> None:
         """Remove all but the newest two and those named."""

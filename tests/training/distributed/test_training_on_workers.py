@@ -1,5 +1,6 @@
 """Real workers that learn together, and what happens when they are killed, frozen and lost."""
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -17,8 +18,10 @@ import pytest
 from facet.launcher.training_workers import LocalWorkers
 from services.common.errors import InvalidRequestError, UnavailableError
 from services.common.models.repository import ModelRepository
+from services.common.registry import open_registry
 from services.training.datasets import Dataset
 from services.training.distributed.sources import RegisteredWorkers
+from services.training.distributed.worker import NAME
 from services.training.history import EpochRecord
 from services.training.jobs.checkpoints import Checkpoints
 from services.training.jobs.storage import Storage
@@ -130,15 +133,31 @@ def test_a_killed_training_is_resumed(digits: Dataset, alone: Trained, tmp_path:
     assert manifest.metrics["held_out_loss"] == pytest.approx(alone.loss, rel=TOLERANCE)
 
 
+async def all_registered(url: str, count: int) -> None:
+    """Wait until so many workers are there."""
+    registry = open_registry(url)
+    try:
+        async with (
+            asyncio.timeout(2 * PATIENCE_S),
+            contextlib.aclosing(registry.watch(NAME)) as seen,
+        ):
+            async for view in seen:
+                if len(view.instances) == count:
+                    return
+    finally:
+        await registry.close()
+
+
 @contextlib.contextmanager
-def train_workers(registry: str, home: Path, count: int) -> Iterator[list[int]]:
-    """Run `facet train-worker`s; yields their process ids."""
+def train_workers(registry: str, home: Path, count: int) -> Iterator[None]:
+    """Run `facet train-worker`s, registered, for the time of the block."""
     command = (sys.executable, "-m", "facet.cli.app", "train-worker", "--threads", "1")
     options = ("--registry", registry, "--home", str(home))
     with (home / "workers.log").open("wb") as log:
         workers = [subprocess.Popen([*command, *options], stderr=log) for _ in range(count)]
         try:
-            yield [worker.pid for worker in workers]
+            asyncio.run(all_registered(registry, count))
+            yield
         finally:
             for worker in workers:
                 worker.terminate()
@@ -151,23 +170,25 @@ def train_workers(registry: str, home: Path, count: int) -> Iterator[list[int]]:
 def test_registered_workers_serve_one_training_after_the_other(
     kind: str, digits: Dataset, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    there = 2
     if kind == "consul":
-        registry = request.getfixturevalue("consul_url")
+        registry, there = request.getfixturevalue("consul_url"), 1
     else:
         registry = (tmp_path / "registry").as_uri()
     repository, listener = ModelRepository(tmp_path / "models"), Listener()
-    source = RegisteredWorkers(registry, 2, patience_s=PATIENCE_S)
+    source = RegisteredWorkers(registry, 2, patience_s=PATIENCE_S if there == 2 else 1.0)
     options = RunOptions(workers=source, cadence=CADENCE)
     hot = dataclasses.replace(LONG, epochs=2, learning_rate=1e38)
     short = dataclasses.replace(LONG, epochs=2)
-    with train_workers(registry, tmp_path, 2):
-        if kind == "directory":
+    with train_workers(registry, tmp_path, there):
+        if there == 2:
             one = RunOptions(workers=RegisteredWorkers(registry, 1), cadence=CADENCE)
             with pytest.raises(InvalidRequestError, match="diverged in epoch 1") as raised:
                 train_and_publish(repository, "digits", digits, hot, listener, one)
             assert raised.value.reason == "TRAINING_DIVERGED"
         manifest = train_and_publish(repository, "digits", digits, short, listener, options)
-    assert listener.notices == []
+    # One worker learns what two would have learned.
+    assert listener.notices == (["training with 1 of 2 workers"] if there == 1 else [])
     assert manifest.version == 1
     together = train(digits, dataclasses.replace(short, batch_size=2 * BATCH), SilentProgress())
     assert_same_curve(listener.records, together.history)
@@ -224,7 +245,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(
     poisoned = dataclasses.replace(settings, epochs=3, learning_rate=1e38)
     before = checkpoints.names()
     with pytest.raises(InvalidRequestError) as raised:
-        train(digits, poisoned, SilentProgress(), checkpoints=checkpoints)
+        train(digits, poisoned, SilentProgress(), checkpoints=checkpoints, every_steps=1)
     assert raised.value.reason == "TRAINING_DIVERGED"
     assert checkpoints.names() == before
     assert checkpoints.newest() is not None

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n facet/training/v1/training.proto\x12\x11\x66\x61\x63\x65t.training.v1\x1a\x17google/rpc/status.proto\"w\n\x10RunMemberRequest\x12-\n\x07reserve\x18\x01 \x01(\x0b\x32\x1a.facet.training.v1.ReserveH\x00\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x18.facet.training.v1.StartH\x00\x42\t\n\x07request\"\t\n\x07Reserve\"|\n\x05Start\x12\x0f\n\x07members\x18\x01 \x03(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0f\n\x07job_url\x18\x03 \x01(\t\x12\x18\n\x10\x63heckpoint_steps\x18\x04 \x01(\r\x12\x15\n\rcheckpoint_ms\x18\x05 \x01(\r\x12\x11\n\treport_ms\x18\x06 \x01(\r\"\xff\x02\n\x11RunMemberResponse\x12/\n\x08reserved\x18\x01 \x01(\x0b\x32\x1b.facet.training.v1.ReservedH\x00\x12)\n\x05\x61live\x18\x02 \x01(\x0b\x32\x18.facet.training.v1.AliveH\x00\x12-\n\x07stepped\x18\x03 \x01(\x0b\x32\x1a.facet.training.v1.SteppedH\x00\x12\x34\n\x0b\x65poch_ended\x18\x04 \x01(\x0b\x32\x1d.facet.training.v1.EpochEndedH\x00\x12\x42\n\x12\x63heckpoint_written\x18\x05 \x01(\x0b\x32$.facet.training.v1.CheckpointWrittenH\x00\x12/\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x1b.facet.training.v1.FinishedH\x00\x12+\n\x06\x66\x61iled\x18\x07 \x01(\x0b\x32\x19.facet.training.v1.FailedH\x00\x42\x07\n\x05\x65vent\"\x1b\n\x08Reserved\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\x16\n\x05\x41live\x12\r\n\x05ready\x18\x01 \x01(\x08\"s\n\x07Stepped\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x04 \x01(\x01\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x14\n\x0cimages_per_s\x18\x06 \x01(\x01\"z\n\nEpochEnded\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x12\x14\n\x0cimages_per_s\x18\x05 \x01(\x01\x12\x16\n\x0eweights_sha256\x18\x06 \x01(\t\"0\n\x11\x43heckpointWritten\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"\n\n\x08\x46inished\":\n\x06\x46\x61iled\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\r\n\x05\x61gain\x18\x02 \x01(\x08\x32s\n\x15TrainingWorkerService\x12Z\n\tRunMember\x12#.facet.training.v1.RunMemberRequest\x1a$.facet.training.v1.RunMemberResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n facet/training/v1/training.proto\x12\x11\x66\x61\x63\x65t.training.v1\x1a\x17google/rpc/status.proto\"w\n\x10RunMemberRequest\x12-\n\x07reserve\x18\x01 \x01(\x0b\x32\x1a.facet.training.v1.ReserveH\x00\x12)\n\x05start\x18\x02 \x01(\x0b\x32\x18.facet.training.v1.StartH\x00\x42\t\n\x07request\"\t\n\x07Reserve\"\x90\x01\n\x05Start\x12\x0f\n\x07members\x18\x01 \x03(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0f\n\x07job_url\x18\x03 \x01(\t\x12\x18\n\x10\x63heckpoint_steps\x18\x04 \x01(\r\x12\x15\n\rcheckpoint_ms\x18\x05 \x01(\r\x12\x11\n\treport_ms\x18\x06 \x01(\r\x12\x12\n\ncheckpoint\x18\x07 \x01(\t\"\xff\x02\n\x11RunMemberResponse\x12/\n\x08reserved\x18\x01 \x01(\x0b\x32\x1b.facet.training.v1.ReservedH\x00\x12)\n\x05\x61live\x18\x02 \x01(\x0b\x32\x18.facet.training.v1.AliveH\x00\x12-\n\x07stepped\x18\x03 \x01(\x0b\x32\x1a.facet.training.v1.SteppedH\x00\x12\x34\n\x0b\x65poch_ended\x18\x04 \x01(\x0b\x32\x1d.facet.training.v1.EpochEndedH\x00\x12\x42\n\x12\x63heckpoint_written\x18\x05 \x01(\x0b\x32$.facet.training.v1.CheckpointWrittenH\x00\x12/\n\x08\x66inished\x18\x06 \x01(\x0b\x32\x1b.facet.training.v1.FinishedH\x00\x12+\n\x06\x66\x61iled\x18\x07 \x01(\x0b\x32\x19.facet.training.v1.FailedH\x00\x42\x07\n\x05\x65vent\"\x1b\n\x08Reserved\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\x16\n\x05\x41live\x12\r\n\x05ready\x18\x01 \x01(\x08\"s\n\x07Stepped\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x04 \x01(\x01\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x14\n\x0cimages_per_s\x18\x06 \x01(\x01\"z\n\nEpochEnded\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x0c\n\x04loss\x18\x02 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\x12\x14\n\x0cimages_per_s\x18\x05 \x01(\x01\x12\x16\n\x0eweights_sha256\x18\x06 \x01(\t\"0\n\x11\x43heckpointWritten\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"\n\n\x08\x46inished\":\n\x06\x46\x61iled\x12!\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\r\n\x05\x61gain\x18\x02 \x01(\x08\x32s\n\x15TrainingWorkerService\x12Z\n\tRunMember\x12#.facet.training.v1.RunMemberRequest\x1a$.facet.training.v1.RunMemberResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,24 +36,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNMEMBERREQUEST']._serialized_end=199
   _globals['_RESERVE']._serialized_start=201
   _globals['_RESERVE']._serialized_end=210
-  _globals['_START']._serialized_start=212
-  _globals['_START']._serialized_end=336
-  _globals['_RUNMEMBERRESPONSE']._serialized_start=339
-  _globals['_RUNMEMBERRESPONSE']._serialized_end=722
-  _globals['_RESERVED']._serialized_start=724
-  _globals['_RESERVED']._serialized_end=751
-  _globals['_ALIVE']._serialized_start=753
-  _globals['_ALIVE']._serialized_end=775
-  _globals['_STEPPED']._serialized_start=777
-  _globals['_STEPPED']._serialized_end=892
-  _globals['_EPOCHENDED']._serialized_start=894
-  _globals['_EPOCHENDED']._serialized_end=1016
-  _globals['_CHECKPOINTWRITTEN']._serialized_start=1018
-  _globals['_CHECKPOINTWRITTEN']._serialized_end=1066
-  _globals['_FINISHED']._serialized_start=1068
-  _globals['_FINISHED']._serialized_end=1078
-  _globals['_FAILED']._serialized_start=1080
-  _globals['_FAILED']._serialized_end=1138
-  _globals['_TRAININGWORKERSERVICE']._serialized_start=1140
-  _globals['_TRAININGWORKERSERVICE']._serialized_end=1255
+  _globals['_START']._serialized_start=213
+  _globals['_START']._serialized_end=357
+  _globals['_RUNMEMBERRESPONSE']._serialized_start=360
+  _globals['_RUNMEMBERRESPONSE']._serialized_end=743
+  _globals['_RESERVED']._serialized_start=745
+  _globals['_RESERVED']._serialized_end=772
+  _globals['_ALIVE']._serialized_start=774
+  _globals['_ALIVE']._serialized_end=796
+  _globals['_STEPPED']._serialized_start=798
+  _globals['_STEPPED']._serialized_end=913
+  _globals['_EPOCHENDED']._serialized_start=915
+  _globals['_EPOCHENDED']._serialized_end=1037
+  _globals['_CHECKPOINTWRITTEN']._serialized_start=1039
+  _globals['_CHECKPOINTWRITTEN']._serialized_end=1087
+  _globals['_FINISHED']._serialized_start=1089
+  _globals['_FINISHED']._serialized_end=1099
+  _globals['_FAILED']._serialized_start=1101
+  _globals['_FAILED']._serialized_end=1159
+  _globals['_TRAININGWORKERSERVICE']._serialized_start=1161
+  _globals['_TRAININGWORKERSERVICE']._serialized_end=1276
 # @@protoc_insertion_point(module_scope)

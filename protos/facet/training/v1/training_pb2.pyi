@@ -20,20 +20,22 @@ class Reserve(_message.Message):
     def __init__(self) -> None: ...
 
 class Start(_message.Message):
-    __slots__ = ("members", "index", "job_url", "checkpoint_steps", "checkpoint_ms", "report_ms")
+    __slots__ = ("members", "index", "job_url", "checkpoint_steps", "checkpoint_ms", "report_ms", "checkpoint")
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     JOB_URL_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_STEPS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_MS_FIELD_NUMBER: _ClassVar[int]
     REPORT_MS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     members: _containers.RepeatedScalarFieldContainer[str]
     index: int
     job_url: str
     checkpoint_steps: int
     checkpoint_ms: int
     report_ms: int
-    def __init__(self, members: _Optional[_Iterable[str]] = ..., index: _Optional[int] = ..., job_url: _Optional[str] = ..., checkpoint_steps: _Optional[int] = ..., checkpoint_ms: _Optional[int] = ..., report_ms: _Optional[int] = ...) -> None: ...
+    checkpoint: str
+    def __init__(self, members: _Optional[_Iterable[str]] = ..., index: _Optional[int] = ..., job_url: _Optional[str] = ..., checkpoint_steps: _Optional[int] = ..., checkpoint_ms: _Optional[int] = ..., report_ms: _Optional[int] = ..., checkpoint: _Optional[str] = ...) -> None: ...
 
 class RunMemberResponse(_message.Message):
     __slots__ = ("reserved", "alive", "stepped", "epoch_ended", "checkpoint_written", "finished", "failed")
