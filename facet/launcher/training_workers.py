@@ -64,8 +64,10 @@ class LocalWorkers:
 
     def _plan(self, number: int, registry_url: str) -> ProcessPlan:
         name = f"{NAME}-{number}"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("FACET_")}
-        settings = {
+        environment = dict(os.environ)
+        for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST"):
+            environment.pop(setting, None)  # meant for one process, and these are many
+        environment |= {
             "FACET_NAME": name,
             "FACET_REGISTRY": registry_url,
             "FACET_DIE_WITH_PARENT": "true",
@@ -73,4 +75,4 @@ class LocalWorkers:
             "FACET_TRAINING_THREADS": str(self._threads),
         }
         command = (sys.executable, "-m", "services.training.distributed.worker")
-        return ProcessPlan(name, NAME, command, {**kept, **settings})
+        return ProcessPlan(name, NAME, command, environment)

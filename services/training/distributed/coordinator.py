@@ -55,6 +55,10 @@ class Coordinator:
         self._schedule = job.record().schedule
         self._evaluator = Evaluator(measure, job.checkpoints, progress)
         self._restarts = 0
+        self._told: int | None = None
+        """The last epoch that was told; None before the first try."""
+        self._submitted = 0
+        """The last epoch whose checkpoint is measured."""
         self._pruning: set[asyncio.Task[None]] = set()
 
     async def run(self, logs: Path) -> tuple[float, float] | None:
@@ -101,9 +105,33 @@ class Coordinator:
             report_ms=int(cadence.report_s * 1000),
             # Named here, so that all begin at one: a member of a former try whose worker cannot
             # be reached may still write.
-            checkpoint=await asyncio.to_thread(self._job.checkpoints.newest_name),
+            checkpoint=await self._catch_up(),
         )
         await Attempt(seats, self._hear, cadence.silence_s).run(order)
+
+    async def _catch_up(self) -> str:
+        """Return the checkpoint to go on from, and tell what the former try came to unheard."""
+        checkpoints = self._job.checkpoints
+        name = await asyncio.to_thread(checkpoints.newest_name)
+        newest = await asyncio.to_thread(checkpoints.load, name) if name else None
+        history = newest.position.history if newest else ()
+        if self._told is None:  # what an earlier process did was told by it
+            self._told = self._submitted = len(history)
+        for record in history:
+            self._tell(record)
+        for epoch, kept in await asyncio.to_thread(checkpoints.epoch_ends):
+            self._measure(epoch, kept)
+        return name
+
+    def _tell(self, record: EpochRecord) -> None:
+        if record.epoch > (self._told or 0):
+            self._told = record.epoch
+            self._progress.epoch(record)
+
+    def _measure(self, epoch: int, checkpoint: str) -> None:
+        if epoch > self._submitted:
+            self._submitted = epoch
+            self._evaluator.submit(epoch, checkpoint)
 
     async def _lost(self, lost: MemberLostError) -> None:
         self._restarts += 1
@@ -121,14 +149,14 @@ class Coordinator:
             case "stepped":
                 self._progress.step(_step_report(event.stepped, self._schedule))
             case "epoch_ended":
-                self._progress.epoch(_epoch_record(event.epoch_ended))
+                self._tell(_epoch_record(event.epoch_ended))
             case "checkpoint_written":
                 self._written(event.checkpoint_written)
 
     def _written(self, written: training_pb2.CheckpointWritten) -> None:
         self._restarts = 0
         if written.epoch:
-            self._evaluator.submit(written.epoch, written.name)
+            self._measure(written.epoch, written.name)
         pruning = asyncio.create_task(self._prune())
         self._pruning.add(pruning)
         pruning.add_done_callback(self._pruning.discard)

@@ -78,6 +78,11 @@ class Checkpoints:
         """Return the names of all, oldest first."""
         return [name for name in self._storage.names() if _NAME.fullmatch(name)]
 
+    def epoch_ends(self) -> list[tuple[int, str]]:
+        """Return (epoch, name) of those that hold the end of an epoch, oldest first."""
+        found = [(match, match[0]) for match in map(_NAME.fullmatch, self.names()) if match]
+        return [(int(match[1]) - 1, name) for match, name in found if int(match[2]) == 0]
+
     def load(self, name: str) -> Checkpoint | None:
         """Return a checkpoint; None when it is gone or not whole."""
         content = self._storage.read(name)

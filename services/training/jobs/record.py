@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
+import numpy as np
+
 from services.common.errors import InvalidRequestError
 from services.training.datasets import Dataset
 from services.training.schedule import Schedule
@@ -33,7 +35,7 @@ class JobRecord:
         """Return the record of a new job."""
         digest = hashlib.sha256()
         for array in (dataset.train_images, dataset.train_labels):
-            digest.update(array.tobytes())
+            digest.update(np.ascontiguousarray(array).data)
         height, width, channels = dataset.train_images.shape[1:]
         return cls(
             dataset=dataset.name,

@@ -56,6 +56,7 @@ def test_the_newest_two_are_kept_and_what_is_needed(storage: Storage) -> None:
     names = [checkpoints.save(some(*at)) for at in ((1, 9), (2, 0), (2, 10), (10, 0))]
     checkpoints.prune(frozenset({names[0]}))
     assert checkpoints.names() == [names[0], names[2], names[3]]
+    assert checkpoints.epoch_ends() == [(9, names[3])]
     checkpoints.prune()
     assert checkpoints.names() == names[2:]
     newest = checkpoints.newest()
