@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,13 +60,10 @@ def _run(job: Job, dataset: Dataset, options: RunOptions, progress: TrainingProg
     from services.training import tensorboard, trainer
 
     folder = options.logs and options.logs(job.name)
-    with (
-        tempfile.TemporaryDirectory(prefix="facet-training-") as scratch,
-        tensorboard.writing(folder, progress) as told,
-    ):
+    with tensorboard.writing(folder, progress) as told:
         if options.workers is not None:
-            logs = folder / "workers" if folder else Path(scratch)
-            return _on_workers(job, dataset, options.workers, options.cadence, told, logs)
+            with _kept(folder) as logs:
+                return _on_workers(job, dataset, options.workers, options.cadence, told, logs)
         return trainer.train(
             dataset,
             job.record().training_settings,
@@ -75,6 +72,16 @@ def _run(job: Job, dataset: Dataset, options: RunOptions, progress: TrainingProg
             every_steps=options.cadence.checkpoint_steps,
             every_s=options.cadence.checkpoint_s,
         )
+
+
+@contextmanager
+def _kept(folder: Path | None) -> Iterator[Path]:
+    """Yield where workers log: a part of the folder, or one that goes with the block."""
+    if folder is not None:
+        yield folder / "workers"
+        return
+    with tempfile.TemporaryDirectory(prefix="facet-training-") as scratch:
+        yield Path(scratch)
 
 
 def _on_workers(

@@ -76,5 +76,9 @@ if __name__ == "__main__":
         some_digits(),
         LONG,
         Listener(_tell),
-        RunOptions(workers=LocalWorkers(2), cadence=CADENCE),
+        RunOptions(
+            workers=LocalWorkers(2),
+            cadence=CADENCE,
+            logs=lambda job: Path(sys.argv[1], "logs", job),
+        ),
     )
