@@ -25,7 +25,7 @@ protos: $(VENV)/.installed-dev
 consul:
 	.ci/tools/build.sh
 
-BENCHMARKS := chain latency ensemble small scheduling faults startup peers
+BENCHMARKS := chain latency ensemble small scheduling faults startup peers rollout training
 
 bench: $(VENV)/.installed-dev
 	@mkdir -p .facet/bench

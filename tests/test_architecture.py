@@ -155,6 +155,7 @@ def test_every_service_can_be_run() -> None:
         "services.inference.__main__",
         "services.preprocessing.__main__",
         "services.scheduler.__main__",
+        "services.training.distributed.worker",
     ],
 )
 def test_services_start_without_anything_heavy(module: str) -> None:

@@ -5,7 +5,16 @@ from typing import Final
 
 import typer
 
-from facet.cli import classify, cluster, ensembles, models, releases, serving, training
+from facet.cli import (
+    classify,
+    cluster,
+    ensembles,
+    models,
+    releases,
+    serving,
+    training,
+    training_workers,
+)
 from facet.cli.output import errors_to
 from services.common.errors import FacetError
 
@@ -25,6 +34,7 @@ app.command("wait")(cluster.wait)
 app.command("status")(cluster.status)
 app.command("classify")(classify.classify)
 app.command("train")(training.train)
+app.command("train-worker")(training_workers.train_worker)
 models.app.command("ensemble")(ensembles.ensemble)
 for change in (
     releases.promote,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facet.cli import training_options as options
 from facet.cli.models import open_repository
-from facet.cli.options import DEFAULT_HOME, Home, Models
+from facet.cli.options import DEFAULT_HOME, Home, Models, Registry
 from facet.cli.output import notices
+from facet.cli.training_progress import shown_training
+from facet.cli.training_workers import parse_workers
 from facet.cli.waiting import tell_when_served
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest, check_name
@@ -43,10 +44,15 @@ def train(
     image_size: options.ImageSize = None,
     channels: options.Channels = None,
     data_folder: options.DataFolder = None,
+    workers: options.Workers = "1",
+    resume: options.Resume = False,
+    checkpoint_s: options.CheckpointEvery = 30.0,
+    log_dir: options.LogDir = None,
     publish: options.Publish = True,
     promote: options.Promote = None,
     gateway: options.WaitFor = "",
     wait: options.Wait = 60.0,
+    registry: Registry = "",
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
@@ -54,13 +60,13 @@ def train(
     os.environ.update(QUIET_ENVIRONMENT)
     from services.training.choices import Choices, read_config
     from services.training.data.loading import load_dataset
-    from services.training.training import train_and_measure
+    from services.training.distributed.coordinator import Cadence
+    from services.training.running import RunOptions
+    from services.training.training import training_run
 
     if promote and not publish:
         raise typer.BadParameter("--promote cannot go with --no-publish")
-    name = name or _name_of(data)
-    if publish:
-        check_name(name)
+    name = check_name(name or _name_of(data))
     repository = open_repository(home, models)
     flags = Choices.given(
         architecture=model,
@@ -79,11 +85,19 @@ def train(
     )
     chosen = flags.over(read_config(config)) if config else flags
     settings, console = chosen.settings_for(data), notices()
+    run = RunOptions(
+        workers=parse_workers(workers, home, registry),
+        resume=resume,
+        cadence=Cadence(checkpoint_s=checkpoint_s),
+        logs=lambda job: _logs(log_dir or home.expanduser() / "logs" / "training" / job, console),
+    )
     with console.status(f"Reading {escape(data)}"):
         dataset = load_dataset(data, chosen.data_options())
     _tell_skipped(dataset, console)
-    with TrainingBar(console) as progress:
-        training = train_and_measure(dataset, settings, progress)
+    with (
+        shown_training(console) as progress,
+        training_run(repository, name, dataset, settings, progress, run) as training,
+    ):
         manifest = training.publish(repository, name, progress) if publish else None
     if manifest is None:
         console.print(f"Measured, not published: {_result(training)}")
@@ -95,6 +109,11 @@ def train(
 
 def _name_of(data: str) -> str:
     return Path(data).resolve().name if Path(data).is_dir() else data
+
+
+def _logs(folder: Path, console: Console) -> Path:
+    console.print(f"Logs for TensorBoard: {escape(str(folder.resolve()))}", soft_wrap=True)
+    return folder.resolve()
 
 
 def _tell_skipped(dataset: "Dataset", console: Console) -> None:
@@ -122,36 +141,3 @@ def _tell_promotion(
     what = "Promoted" if promotion.promoted else "Not promoted"
     console.print(f"{what}: {escape(promotion.why)}")
     return promotion.promoted
-
-
-class TrainingBar(Progress):
-    """A progress bar over all steps of a training."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self.add_task("Starting", total=None, figures="")
-        self._accuracy = ""
-
-    def stage(self, text: str) -> None:
-        """See TrainingProgress."""
-        self.update(self._task, description=text.capitalize(), total=None, figures="")
-
-    def step(self, *, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
-        """See TrainingProgress."""
-        self.update(
-            self._task,
-            total=epochs * steps,
-            completed=(epoch - 1) * steps + step,
-            figures=f"epoch {epoch}/{epochs}, loss {loss:.3f}{self._accuracy}",
-        )
-
-    def epoch(self, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
-        """See TrainingProgress."""
-        self._accuracy = f", accuracy {accuracy:.1%}"

@@ -43,6 +43,25 @@ DataFolder: TypeAlias = Annotated[
     typer.Option(help="Where the files of mnist lie.", show_default="in FACET_TEST_DATA"),
 ]
 
+Workers: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="N | registry:N",
+        help="Processes that learn together, each --batch-size pictures a step: N on this "
+        "machine, or N of the `facet train-worker`s in the registry.",
+    ),
+]
+Resume: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on with the unfinished training of that name.")
+]
+CheckpointEvery: TypeAlias = Annotated[
+    float, typer.Option("--checkpoint-every", min=0.1, help="Seconds; also after each epoch.")
+]
+LogDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="For TensorBoard.", show_default="logs/training/JOB in --home"),
+]
+
 Publish: TypeAlias = Annotated[bool, typer.Option(help="Publish a version, or only measure.")]
 Promote: TypeAlias = Annotated[
     bool | None,

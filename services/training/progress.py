@@ -1,9 +1,42 @@
 """What long work tells about itself while it goes on."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
+from services.training.history import EpochRecord
+
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A batch was learned. Epochs and steps count from 1."""
+
+    epoch: int
+    epochs: int
+    step: int
+    """Within the epoch."""
+    steps: int
+    """Of one epoch."""
+    loss: float
+    """Mean over the batch, nats, before the step."""
+    accuracy: float
+    """Share of the batch that was recognised, before the step."""
+    images_per_s: float
+    """Training pictures a second, lately; 0: not known yet."""
+    learning_rate: float
+    """Of this step."""
+
+    @property
+    def done(self) -> int:
+        """Steps of the whole training that are behind."""
+        return (self.epoch - 1) * self.steps + self.step
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * self.steps
 
 
 class TrainingProgress(Protocol):
@@ -12,11 +45,17 @@ class TrainingProgress(Protocol):
     def stage(self, text: str) -> None:
         """Something begins, such as "loading TensorFlow"."""
 
-    def step(self, *, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
-        """A batch was learned: epoch and step count from 1; loss is the batch's mean."""
+    def notice(self, text: str) -> None:
+        """Something happened that a person should know, such as a worker that was lost."""
 
-    def epoch(self, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
-        """All pictures were seen once more: means over the epoch's training pictures."""
+    def step(self, report: StepReport) -> None:
+        """A batch was learned. Of many workers not every step is told."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """All training pictures were seen once more."""
+
+    def evaluated(self, epoch: int, loss: float, accuracy: float) -> None:
+        """The network after an epoch was measured on the held-out pictures: means over them."""
 
 
 def silent(_: str) -> None:
@@ -29,8 +68,14 @@ class SilentProgress:
     def stage(self, text: str) -> None:
         """See TrainingProgress."""
 
-    def step(self, *, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+    def notice(self, text: str) -> None:
         """See TrainingProgress."""
 
-    def epoch(self, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+    def step(self, report: StepReport) -> None:
+        """See TrainingProgress."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """See TrainingProgress."""
+
+    def evaluated(self, epoch: int, loss: float, accuracy: float) -> None:
         """See TrainingProgress."""

@@ -1,14 +1,12 @@
-"""Trains a network on this machine and measures it on pictures that it never saw."""
+"""Trains a network in this process, and measures one on pictures that it never saw."""
 
-import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
 from services.common.errors import InvalidRequestError
 from services.common.models.normalisation import Normalisation
@@ -16,11 +14,13 @@ from services.training.augmentation import augmented
 from services.training.data.dataset import Dataset
 from services.training.fusion import fuse
 from services.training.history import EpochRecord
+from services.training.jobs.checkpoints import Checkpoint, Checkpoints
+from services.training.jobs.record import JobRecord
+from services.training.learner import Learner, State
+from services.training.loop import Pictures, Position, run_loop
 from services.training.networks.building import build
-from services.training.progress import TrainingProgress
+from services.training.progress import StepReport, TrainingProgress
 from services.training.settings import TrainingSettings
-
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,102 +30,162 @@ class Trained:
     model: Any
     """keras.Model from float32 pictures, normalised, to shares [n, classes]."""
     normalisation: Normalisation
-    accuracy: float
-    """Share of the held-out pictures that were recognised."""
-    loss: float
-    """Mean cross-entropy over the held-out pictures, nats."""
-    history: tuple[EpochRecord, ...] = ()
+    history: tuple[EpochRecord, ...]
 
 
-def train(dataset: Dataset, settings: TrainingSettings, progress: TrainingProgress) -> Trained:
-    """Train a new network with Adam on the training part of a data set.
+class Network:
+    """An untrained network; its first weights follow from the seed."""
 
-    The learning rate falls to 0 along half a cosine (https://arxiv.org/abs/1608.03983). One seed on
-    one machine gives one result, up to the rounding of threads that add in another order. Raises
-    InvalidRequestError for an unknown architecture, and with TRAINING_DIVERGED when the loss is no
-    longer a number.
-    """
-    keras.utils.set_random_seed(settings.seed)
-    shape = dataset.shape
-    network = build(settings.architecture, shape, len(dataset.labels))
-    normalisation = Normalisation.custom((0.0,), 1 / 255)
-    steps = settings.epochs * math.ceil(len(dataset.train_labels) / settings.batch_size)
-    learner = _Learner(
-        fuse(augmented(network, shape, settings), shape, normalisation),
-        keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps),
-    )
-    rng = np.random.default_rng(settings.seed)
-    history = []
-    for epoch in range(1, settings.epochs + 1):
-        order = rng.permutation(len(dataset.train_labels))
-        history.append(_learn_epoch(learner, dataset, order, epoch, settings, progress))
-    loss, accuracy = learner.evaluate(dataset.test_images, dataset.test_labels)
-    return Trained(network, normalisation, accuracy, loss, tuple(history))
+    def __init__(self, record: JobRecord) -> None:
+        """Build nothing yet."""
+        self.normalisation = Normalisation.custom((0.0,), 1 / 255)
+        self.model: Any = None
+        """Float32 pictures, normalised, to shares; None until it is built."""
+        self._record = record
+
+    def build(self) -> Any:
+        """Return what is trained: uint8 pictures [n, *shape] to shares, moving them at random.
+
+        Raises InvalidRequestError for an unknown architecture.
+        """
+        settings, shape = self._record.training_settings, self._record.shape
+        keras.utils.set_random_seed(settings.seed)
+        self.model = build(settings.architecture, shape, self._record.classes)
+        return fuse(augmented(self.model, shape, settings), shape, self.normalisation)
 
 
-class _Learner:
-    def __init__(self, model: Any, learning_rate: Any) -> None:
-        self._model = model
-        self._loss = keras.losses.SparseCategoricalCrossentropy(reduction="none")
-        self._optimizer = keras.optimizers.Adam(learning_rate)
-        self._optimizer.build(model.trainable_variables)
-        pictures = tf.TensorSpec(model.inputs[0].shape, tf.uint8)
-        self._step = tf.function(
-            self._learn, input_signature=(pictures, tf.TensorSpec((None,), tf.int64))
-        )
-
-    def learn(
-        self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
-    ) -> tuple[float, float]:
-        """Learn one batch; return its mean loss and accuracy before the step."""
-        loss, accuracy = self._step(images, labels)
-        return float(loss), float(accuracy)
-
-    def evaluate(
-        self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
-    ) -> tuple[float, float]:
-        """Return the mean loss and accuracy over pictures, learning nothing."""
-        losses, hits = 0.0, 0
-        for start in range(0, len(labels), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            shares = self._model(images[part], training=False)
-            losses += float(tf.reduce_sum(self._loss(labels[part], shares)))
-            hits += int((np.asarray(shares).argmax(axis=1) == labels[part]).sum())
-        return losses / len(labels), hits / len(labels)
-
-    def _learn(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
-            shares = self._model(images, training=True)
-            loss = tf.reduce_mean(self._loss(labels, shares))
-        variables = self._model.trainable_variables
-        self._optimizer.apply(tape.gradient(loss, variables), variables)
-        hits = tf.equal(tf.argmax(shares, axis=1), labels)
-        return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+def make_learner(record: JobRecord, network: Network, strategy: Any = None) -> Learner:
+    """Return a learner of the network, one of those of `strategy` where there is one."""
+    schedule = record.schedule
+    rate = record.training_settings.learning_rate
+    return Learner(network.build, rate, schedule.epochs * schedule.steps, strategy)
 
 
-def _learn_epoch(
-    learner: _Learner,
-    dataset: Dataset,
-    order: npt.NDArray[np.int64],
-    epoch: int,
-    settings: TrainingSettings,
-    progress: TrainingProgress,
-) -> EpochRecord:
-    started = time.monotonic()
-    batches = np.array_split(order, range(settings.batch_size, len(order), settings.batch_size))
-    losses, hits = 0.0, 0.0
-    for step, batch in enumerate(batches, start=1):
-        loss, accuracy = learner.learn(dataset.train_images[batch], dataset.train_labels[batch])
-        if not np.isfinite(loss):
+class Saver:
+    """Writes checkpoints: after every epoch, and within one after some steps or seconds."""
+
+    def __init__(
+        self, checkpoints: Checkpoints, learner: Learner, *, every_steps: int, every_s: float
+    ) -> None:
+        """`every_steps` 0: seconds alone count."""
+        self._checkpoints = checkpoints
+        self._learner = learner
+        self._every_steps = every_steps
+        self._every_s = every_s
+        self._last = time.monotonic()
+
+    def within_epoch(self, position: Position, steps: int) -> str | None:
+        """Save if it is due; return the checkpoint's name if it was."""
+        if position.step == steps:
+            return None  # the epoch's own comes next
+        by_steps = self._every_steps > 0 and position.step % self._every_steps == 0
+        if by_steps or time.monotonic() - self._last >= self._every_s:
+            return self.save(position)
+        return None
+
+    def save(self, position: Position) -> str:
+        """Save now; return the checkpoint's name.
+
+        Raises InvalidRequestError (TRAINING_DIVERGED) instead when a weight is no number: the loss
+        would tell in the next step, and the checkpoint would be of no use.
+        """
+        state = self._learner.state()
+        if not all(np.isfinite(value).all() for value in state.weights):
             raise InvalidRequestError(
-                f"training diverged in epoch {epoch}, step {step}: the loss is {loss}. "
-                f"Try a learning rate below {settings.learning_rate:g}",
+                f"training diverged before epoch {position.epoch}, step {position.step + 1}: "
+                "there are weights that are no numbers. Try a lower learning rate",
                 reason="TRAINING_DIVERGED",
             )
-        losses += loss * len(batch)
-        hits += accuracy * len(batch)
-        progress.step(epoch=epoch, epochs=settings.epochs, step=step, steps=len(batches), loss=loss)
-    loss, accuracy = losses / len(order), hits / len(order)
-    progress.epoch(epoch=epoch, epochs=settings.epochs, loss=loss, accuracy=accuracy)
-    seconds = time.monotonic() - started
-    return EpochRecord(epoch, loss, accuracy, seconds, len(order) / seconds)
+        name = self._checkpoints.save(Checkpoint(position, state.weights, state.optimizer))
+        self._last = time.monotonic()
+        return name
+
+
+def restored(learner: Learner, checkpoint: Checkpoint | None) -> Position:
+    """Let a learner go on from a checkpoint, if there is one; return the position."""
+    if checkpoint is None:
+        return Position()
+    learner.restore(State(checkpoint.weights, checkpoint.optimizer))
+    return checkpoint.position
+
+
+class _Alone:
+    """A LoopListener of a training in this process."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        dataset: Dataset,
+        progress: TrainingProgress,
+        checkpoints: Checkpoints | None,
+        saver: Saver | None,
+    ) -> None:
+        self._measure = partial(learner.evaluate, dataset.test_images, dataset.test_labels)
+        self._progress = progress
+        self._checkpoints = checkpoints
+        self._saver = saver
+
+    def stepped(self, report: StepReport, position: Position) -> None:
+        if self._saver and self._saver.within_epoch(position, report.steps):
+            self._prune()
+        self._progress.step(report)
+
+    def epoch_ended(self, record: EpochRecord, position: Position) -> None:
+        if self._saver:
+            self._saver.save(position)
+            self._prune()
+        self._progress.epoch(record)
+        self._progress.evaluated(record.epoch, *self._measure())
+
+    def _prune(self) -> None:
+        if self._checkpoints:
+            self._checkpoints.prune()
+
+
+def train(
+    dataset: Dataset,
+    settings: TrainingSettings,
+    progress: TrainingProgress,
+    *,
+    checkpoints: Checkpoints | None = None,
+    every_steps: int = 0,
+    every_s: float = 30.0,
+) -> Trained:
+    """Train a network with Adam on the training part of a data set, in this process.
+
+    The learning rate falls to 0 along half a cosine. One seed on one machine gives one result, up
+    to the rounding of threads that add in another order. With `checkpoints` it goes on from the
+    newest, and writes more (see Saver). Raises InvalidRequestError for an unknown architecture,
+    and with TRAINING_DIVERGED when the loss is no longer a number.
+    """
+    record = JobRecord.of(dataset, settings, workers=1)
+    network = Network(record)
+    learner = make_learner(record, network)
+    start = restored(learner, checkpoints.newest() if checkpoints else None)
+    saver = None
+    if checkpoints is not None:
+        saver = Saver(checkpoints, learner, every_steps=every_steps, every_s=every_s)
+    listener = _Alone(learner, dataset, progress, checkpoints, saver)
+    pictures = Pictures(dataset.train_images, dataset.train_labels)
+    end = run_loop(learner, pictures, record.schedule, listener, start=start)
+    return Trained(network.model, network.normalisation, end.history)
+
+
+class Yardstick:
+    """Measures checkpoints of a job on the held-out pictures; one thread at a time."""
+
+    def __init__(self, record: JobRecord, dataset: Dataset) -> None:
+        self._network = Network(record)
+        self._learner = make_learner(record, self._network)
+        self._dataset = dataset
+
+    def measure(self, checkpoint: Checkpoint) -> tuple[float, float]:
+        """Return the mean loss and accuracy over the held-out pictures."""
+        self._learner.restore(State(checkpoint.weights, checkpoint.optimizer))
+        return self._learner.evaluate(self._dataset.test_images, self._dataset.test_labels)
+
+    def trained(self, checkpoint: Checkpoint) -> Trained:
+        """Return the network of the last checkpoint."""
+        self._learner.restore(State(checkpoint.weights, checkpoint.optimizer))
+        history = checkpoint.position.history
+        return Trained(self._network.model, self._network.normalisation, history)

@@ -1,6 +1,8 @@
 """Trains a model and publishes it as a version."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +11,13 @@ from services.common.models.manifest import Manifest, check_name
 from services.common.models.native_logs import quiet_stderr
 from services.common.models.repository import ModelRepository
 from services.training.data.dataset import Dataset
+from services.training.jobs.job import open_job
+from services.training.jobs.record import JobRecord
 from services.training.progress import SilentProgress, TrainingProgress
 from services.training.publishing import HELD_OUT_ACCURACY, HELD_OUT_DIGEST
 from services.training.reports.files import Reports
 from services.training.reports.measures import Measures
+from services.training.running import RunOptions, run_job
 from services.training.settings import TrainingSettings
 
 
@@ -76,25 +81,38 @@ class Training:
         }
 
 
-def train_and_measure(
-    dataset: Dataset, settings: TrainingSettings, progress: TrainingProgress | None = None
-) -> Training:
-    """Train a network on a data set and measure it on the held-out part; publish nothing.
+@contextmanager
+def training_run(
+    repository: ModelRepository,
+    name: str,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    progress: TrainingProgress | None = None,
+    options: RunOptions | None = None,
+) -> Iterator[Training]:
+    """Train a network on a data set, measure it on the held-out part, and yield what it is.
 
-    `progress` hears how it goes. Raises InvalidRequestError for an architecture that cannot be
-    built, and (TRAINING_DIVERGED) when the loss is no longer a number.
+    `progress` hears how it goes, and `options` say where it runs. What is learned is kept beside
+    the model until the block has ended without an error. Raises InvalidRequestError for a network
+    that cannot be built, and with TRAINING_DIVERGED when the loss is no longer a number,
+    TRAINING_RUNNING when the model is being trained already, NOTHING_TO_RESUME and
+    TRAINING_CHANGED; UnavailableError when the repository cannot be written, or when all workers
+    are lost.
     """
-    progress = progress or SilentProgress()
+    check_name(name)
+    progress, options = progress or SilentProgress(), options or RunOptions()
     progress.stage("loading TensorFlow")
     with quiet_stderr():
-        from services.training import evaluation, trainer
+        from services.training import evaluation
 
-    progress.stage(f"training {settings.architecture} on {dataset.name}")
-    started = time.monotonic()
-    trained = trainer.train(dataset, settings, progress)
-    scores = evaluation.scores_of(trained.model, trained.normalisation, dataset.test_images)
-    held_out = Measures.of(scores, dataset.test_labels, dataset.labels)
-    return Training(dataset, settings, trained, held_out, time.monotonic() - started)
+    asked = JobRecord.of(dataset, settings, options.wanted)
+    with open_job(repository.url, name, dataset, asked, resume=options.resume) as job:
+        progress.stage(f"training {settings.architecture} on {dataset.name}")
+        started = time.monotonic()
+        trained = run_job(job, dataset, options, progress)
+        scores = evaluation.scores_of(trained.model, trained.normalisation, dataset.test_images)
+        held_out = Measures.of(scores, dataset.test_labels, dataset.labels)
+        yield Training(dataset, settings, trained, held_out, time.monotonic() - started)
 
 
 def train_and_publish(
@@ -103,8 +121,9 @@ def train_and_publish(
     dataset: Dataset,
     settings: TrainingSettings,
     progress: TrainingProgress | None = None,
+    options: RunOptions | None = None,
 ) -> Manifest:
     """Train, measure and publish; raises what these raise, and then nothing is published."""
-    check_name(name)
     progress = progress or SilentProgress()
-    return train_and_measure(dataset, settings, progress).publish(repository, name, progress)
+    with training_run(repository, name, dataset, settings, progress, options) as training:
+        return training.publish(repository, name, progress)

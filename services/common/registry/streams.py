@@ -61,6 +61,7 @@ class Streams:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._cancelled: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def open(
@@ -76,13 +77,13 @@ class Streams:
         feed: Feed[T] = Feed(depth)
         task = asyncio.create_task(_run(produce, feed))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         values = feed.values()
         try:
             async for value in values:
                 yield value
         finally:
-            _cancel(task)
+            self._cancel(task)
             await asyncio.wait([task])
             await values.aclose()
 
@@ -91,15 +92,21 @@ class Streams:
         self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
-            _cancel(task)
+            self._cancel(task)
         if tasks:
             await asyncio.wait(tasks)
 
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        # Once only: a second time would interrupt the task's `finally`, such as a resignation.
+        # `task.cancelling()` would not do: it also counts a time limit of the task's own that
+        # passes just now, which the task survives.
+        if task not in self._cancelled:
+            self._cancelled.add(task)
+            task.cancel()
 
-def _cancel(task: asyncio.Task[None]) -> None:
-    # Once only: a second time would interrupt the task's `finally`, such as a resignation.
-    if not task.cancelling():
-        task.cancel()
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._cancelled.discard(task)
 
 
 async def _run(produce: Callable[[Feed[T]], Awaitable[None]], feed: Feed[T]) -> None:

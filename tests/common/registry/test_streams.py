@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import pairwise
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.registry.streams import Feed, Streams
+from tests.waiting import PATIENCE_S
 
 
 async def _rest(values: AsyncGenerator[int, None]) -> list[int]:
@@ -107,3 +108,24 @@ async def test_a_producers_own_error_reaches_the_consumer() -> None:
     assert await anext(values) == 1
     with pytest.raises(ZeroDivisionError):
         await anext(values)
+
+
+async def test_a_producer_whose_time_limit_passes_just_then_is_closed_all_the_same() -> None:
+    streams = Streams()
+    limits: list[asyncio.Timeout] = []
+
+    async def produce(feed: Feed[int]) -> None:
+        feed.publish(0)
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None) as limit:
+                    limits.append(limit)
+                    await asyncio.Event().wait()
+
+    stream = streams.open(produce)
+    assert await anext(stream) == 0
+    limits[0].reschedule(0)
+    await asyncio.sleep(0)  # the limit passes, and the producer has not heard of it
+    async with asyncio.timeout(PATIENCE_S):
+        await stream.aclose()
+    assert len(limits) == 1

@@ -12,7 +12,7 @@ from services.common.errors import InvalidRequestError
 from services.common.models.litert import LiteRtModel
 from services.common.models.normalisation import Normalisation
 from services.training.conversion import convert
-from services.training.fusion import fuse
+from services.training.fusion import fused_keras
 from services.training.networks.building import NETWORKS, build
 from services.training.networks.serving import without_workers
 
@@ -36,9 +36,9 @@ def test_each_gives_shares_of_the_classes(name: str, shape: tuple[int, int, int]
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_converts_to_litert_with_a_free_batch_size(name: str, tmp_path: Path) -> None:
     shape = (20, 20, 1)
-    fused = fuse(build(name, shape, 3), shape, Normalisation.custom((0.0,), 1 / 255))
+    fused = fused_keras(build(name, shape, 3), shape, Normalisation.custom((0.0,), 1 / 255))
     images = np.random.default_rng(1).integers(0, 256, (5, *shape), dtype=np.uint8)
-    expected = np.asarray(fused(images, training=False))
+    expected = fused.predict(images)
 
     def differs(path: Path) -> str | None:
         with LiteRtModel(path, threads=1) as converted:
@@ -47,7 +47,7 @@ def test_each_converts_to_litert_with_a_free_batch_size(name: str, tmp_path: Pat
                 np.testing.assert_allclose(found, expected[:count], atol=1e-4)
         return None
 
-    assert convert(fused, tmp_path / "model.tflite", differs) is None
+    assert convert(fused.converters, tmp_path / "model.tflite", differs) is None
 
 
 def test_each_is_what_its_name_says() -> None:

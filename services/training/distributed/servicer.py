@@ -1,0 +1,104 @@
+"""facet.training.v1: a stream ⇄ a member's process."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from facet.training.v1 import training_pb2, training_pb2_grpc
+from services.common.errors import DrainingError, InvalidRequestError, UnavailableError
+from services.common.rpc.context import ServicerContext, abort
+from services.training.distributed.member_process import MemberProcess, run_member_process
+
+log = structlog.get_logger(__name__)
+
+BUSY_S: Final = 3.0
+"""How long a reservation waits for the former member's end."""
+
+_FIRST_PORT: Final = 10_000
+_EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class TrainingWorkerServicer(training_pb2_grpc.TrainingWorkerServiceServicer):
+    """Runs one member at a time."""
+
+    def __init__(self, host: str, threads: int) -> None:
+        """`host` is where the other members reach this machine."""
+        self._host = f"[{host}]" if ":" in host else host
+        self._threads = threads
+        self._free = asyncio.Lock()
+        self._member: MemberProcess | None = None
+        self._draining = False
+
+    def drain(self) -> None:
+        """End the member that runs; there is no other."""
+        self._draining = True
+        if self._member is not None:
+            self._member.kill()
+
+    async def RunMember(
+        self,
+        requests: AsyncIterator[training_pb2.RunMemberRequest],
+        context: ServicerContext,
+    ) -> None:
+        """Serve one coordinator."""
+        await self._expect(requests, "reserve", context)
+        try:
+            async with asyncio.timeout(BUSY_S):
+                await self._free.acquire()
+        except TimeoutError:
+            await abort(
+                context,
+                UnavailableError("the worker takes part in a training", reason="WORKER_BUSY"),
+            )
+        try:
+            reserved = training_pb2.Reserved(address=f"{self._host}:{_free_port()}")
+            await context.write(training_pb2.RunMemberResponse(reserved=reserved))
+            request = await self._expect(requests, "start", context)
+            await self._run(request.start, context)
+        finally:
+            self._free.release()
+
+    async def _expect(
+        self,
+        requests: AsyncIterator[training_pb2.RunMemberRequest],
+        kind: str,
+        context: ServicerContext,
+    ) -> training_pb2.RunMemberRequest:
+        if self._draining:
+            await abort(context, DrainingError("the worker is shutting down"))
+        request = await anext(requests, None)
+        if request is None or request.WhichOneof("request") != kind:
+            await abort(context, InvalidRequestError(f"the next message must be {kind!r}"))
+        return request
+
+    async def _run(self, start: training_pb2.Start, context: ServicerContext) -> None:
+        log.info("member starts", job=start.job_url, index=start.index, members=len(start.members))
+        try:
+            async with run_member_process(start, self._threads) as member:
+                self._member = member
+                async for event in member.events():
+                    await context.write(event)
+        finally:
+            self._member = None
+            log.info("member ended", job=start.job_url, index=start.index)
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on, and that the kernel hands out to nobody.
+
+    The member's server takes it some seconds later; TensorFlow lets no socket share it.
+    """
+    end = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else _FIRST_PORT + 20_000
+    while True:
+        port = random.randrange(_FIRST_PORT, end)  # no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
