@@ -35,11 +35,11 @@ from services.training.trainer import Network, Saver, Trained, make_learner, tra
 from services.training.training import train_and_publish
 from tests.conftest import ROOT
 from tests.training.distributed.runs import BATCH, CADENCE, LONG, Listener, some_digits
+from tests.training.measured import held_out_loss
 from tests.waiting import PATIENCE_S
 
 # Keras hands its variables to numpy in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-from tests.training.measured import held_out_loss
 
 TOLERANCE = 1e-3
 """Relative, of an epoch's loss: sums of floats in another order, over hundreds of steps."""
