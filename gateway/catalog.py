@@ -45,6 +45,8 @@ class Catalog:
         self.reports: dict[str, inference_pb2.WatchShardResponse] = {}
         self._known: dict[ModelKey, model_pb2.ModelDescriptor] = {}
         self._served: dict[str, set[ModelKey]] = {}
+        self._proven: set[ModelKey] = set()
+        """Versions that a shard had loaded: one that refuses them does not speak for all."""
         self._releases: dict[str, inference_pb2.ModelReleases] = {}
         self._traffic = Traffic()
         self._resolved: dict[Wanted, ModelKey] = {}
@@ -62,6 +64,7 @@ class Catalog:
             self.reports[shard] = report
             self._served[shard] = set(served)
             self._known.update(served)
+            self._proven |= served.keys()
             self._changed()
         elif last is not None and report.sequence > last.sequence:
             # Often, and labels are many: only what is new is copied.
@@ -117,11 +120,11 @@ class Catalog:
         if key in self._keys_served() or not self.reports:
             return None
         refusals = [self._refusal(report, key) for report in self.reports.values()]
-        if all(refusals):
+        if all(refusals) and key not in self._proven:
             return ModelRefusedError(f"every shard refuses {key}: {refusals[0]}")
-        releases = self._releases.get(key.name)
-        if releases is not None and key.version in releases.retired:
+        if self._is_retired(key):
             return ModelNotFoundError(f"{key} is retired")
+        releases = self._releases.get(key.name)
         if any(refusals) or (releases is not None and key.version in releases.versions):
             return None
         there = ", ".join(str(each) for each in sorted(self._keys_served())) or "none"
@@ -137,11 +140,17 @@ class Catalog:
             if version is None:
                 raise self._not_found(wanted)
         key = ModelKey(wanted.name, version)
+        if self._is_retired(key):  # though shards may still have it, for those who wait already
+            raise ModelNotFoundError(f"{key} is retired")
         if key not in self._known and not self.offering(key):
             raise self.why_not(key) or self._not_found(wanted)
         if (error := self.why_not(key)) is not None:
             raise error
         return key
+
+    def _is_retired(self, key: ModelKey) -> bool:
+        releases = self._releases.get(key.name)
+        return releases is not None and key.version in releases.retired
 
     def _not_found(self, wanted: Wanted) -> ModelNotFoundError:
         if wanted.label and (releases := self._releases.get(wanted.name)) is not None:
@@ -161,11 +170,11 @@ class Catalog:
             for record in report.releases:
                 records.setdefault(record.name, []).append(record)
         self._releases = {name: merged(each) for name, each in records.items()}
-        served = self._keys_served()
-        for key in [key for key in self._known if key not in served]:
+        for key in self._known.keys() - self._keys_served():
             releases = self._releases.get(key.name)
             if releases is None or key.version not in releases.versions:
                 del self._known[key]
+                self._proven.discard(key)
 
     def _counts(self, name: str) -> Counter[int]:
         """Version → shards that have it."""

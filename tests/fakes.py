@@ -142,6 +142,10 @@ class NumpyEngine(Engine):
         self._passes: int | None = None
 
     @classmethod
+    def prepare(cls) -> None:
+        """See Engine."""
+
+    @classmethod
     def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
         """See Engine."""
         return cls(manifest)

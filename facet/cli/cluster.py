@@ -84,9 +84,12 @@ async def _cluster(gateway: str) -> cluster_pb2.Cluster:
 
 
 def _table(cluster: cluster_pb2.Cluster) -> Table:
-    table = Table("service", "instance", "address", "state", "models", box=None)
-    for heading in ("outstanding", "images", "batches", "ms/image"):
-        table.add_column(heading, justify="right")
+    table = Table(box=None)
+    for heading in ("service", "instance", "address", "state"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("models", overflow="fold", min_width=12)
+    for heading in ("in hand", "images", "batches", "ms/image"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for instance in cluster.instances:
         load = instance.load
         per_image = (

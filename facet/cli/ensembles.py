@@ -6,7 +6,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from facet.cli.model_names import parse_model
+from facet.cli.model_names import ModelName, chosen_version, parse_model
 from facet.cli.models import open_repository
 from facet.cli.options import DEFAULT_HOME, Home, Models
 from facet.cli.output import notices
@@ -24,7 +24,8 @@ def ensemble(
     members: Annotated[
         list[str],
         typer.Argument(
-            metavar="MEMBER[=WEIGHT]...", help="NAME (the newest version) or NAME:VERSION."
+            metavar="MEMBER[=WEIGHT]...",
+            help="NAME (the promoted version, else the newest), NAME:VERSION or NAME@LABEL.",
         ),
     ],
     rule: Annotated[
@@ -53,7 +54,7 @@ def ensemble(
 def read_members(
     repository: ModelRepository, members: Iterable[str]
 ) -> dict[ModelKey, float | None]:
-    """Return the exact versions that NAME[:VERSION][=WEIGHT] stand for, with their weights.
+    """Return the exact versions that NAME[:VERSION|@LABEL][=WEIGHT] stand for, with their weights.
 
     Raises typer.BadParameter for another text, ModelNotFoundError for an unknown name, and
     InvalidRequestError when two stand for the same version.
@@ -61,12 +62,17 @@ def read_members(
     found: dict[ModelKey, float | None] = {}
     for text in members:
         given, equals, weight = text.partition("=")
-        name, version = parse_model(given)
-        key = ModelKey(name, version or repository.latest(name))
+        key = _member(repository, parse_model(given))
         if key in found:
             raise InvalidRequestError(f"the member {key} is named twice")
         found[key] = _weight(text, weight) if equals else None
     return found
+
+
+def _member(repository: ModelRepository, member: ModelName) -> ModelKey:
+    """Return the version that is meant: the labelled one, or what answers to the bare name."""
+    releases = repository.releases(member.name)
+    return ModelKey(member.name, chosen_version(repository, releases, member))
 
 
 def _weight(text: str, weight: str) -> float:

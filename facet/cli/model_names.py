@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import typer
 
+from services.common.errors import ModelNotFoundError
+from services.common.models.releases import Releases
+from services.common.models.repository import ModelRepository
+
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
@@ -33,3 +37,15 @@ def parse_version(text: str) -> tuple[str, int]:
     if model.version is None:
         raise typer.BadParameter("say which version: NAME:VERSION")
     return model.name, model.version
+
+
+def chosen_version(repository: ModelRepository, releases: Releases, chosen: ModelName) -> int:
+    """Return which version is meant; ModelNotFoundError when there is none of that label."""
+    if chosen.label is not None:
+        if chosen.label not in releases.labels:
+            raise ModelNotFoundError(
+                f"no version of model {chosen.name!r} is labelled {chosen.label!r}"
+            )
+        return releases.labels[chosen.label]
+    current = releases.current(repository.versions(chosen.name))
+    return chosen.version or current or repository.latest(chosen.name)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from facet.cli.model_names import ModelName, parse_model, parse_version
+from facet.cli.model_names import chosen_version, parse_model, parse_version
 from facet.cli.options import DEFAULT_HOME, Home, Json, Models
 from facet.cli.output import answers, notices, write_json
-from services.common.errors import ModelNotFoundError
+from facet.cli.versions_served import refused_by
 from services.common.models.assembly import check_not_needed
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest
@@ -79,16 +79,26 @@ def show(
         ),
     ],
     as_json: Json = False,
+    gateway: Annotated[
+        str,
+        typer.Option(
+            envvar="FACET_GATEWAY",
+            help="HOST:PORT of the gateway of a cluster that may have refused it.",
+            show_default="the usual one, if it answers",
+        ),
+    ] = "",
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Show all that is known of one version."""
+    """Show all that is known of one version, and why a running cluster refuses it, if it does."""
     repository = open_repository(home, models)
     chosen = parse_model(model)
     releases = repository.releases(chosen.name)
-    manifest = repository.load_manifest(chosen.name, _version(repository, releases, chosen))
+    manifest = repository.load_manifest(chosen.name, chosen_version(repository, releases, chosen))
     release = _release(manifest, releases)
     described = manifest.model_dump(mode="json") | {"release": release}
+    if refused := refused_by(manifest.key, gateway):
+        described["refused"] = refused
     if as_json:
         write_json(described, indent=2)
         return
@@ -187,18 +197,6 @@ def remove(
     check_not_needed(repository, key)
     repository.remove(name, version)
     notices().print(f"Removed {key}")
-
-
-def _version(repository: ModelRepository, releases: Releases, chosen: ModelName) -> int:
-    """Return which version is meant; ModelNotFoundError when there is none of that label."""
-    if chosen.label is not None:
-        if chosen.label not in releases.labels:
-            raise ModelNotFoundError(
-                f"no version of model {chosen.name!r} is labelled {chosen.label!r}"
-            )
-        return releases.labels[chosen.label]
-    current = releases.current(repository.versions(chosen.name))
-    return chosen.version or current or repository.latest(chosen.name)
 
 
 def _release(manifest: Manifest, releases: Releases) -> dict[str, Any]:

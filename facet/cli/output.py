@@ -2,15 +2,21 @@
 
 import json
 import sys
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 
+PIPE_WIDTH: Final = 160
+"""Columns where no terminal says how many there are: enough that no table is cut."""
+
 
 def answers() -> Console:
     """The console for what was asked for."""
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def notices() -> Console:

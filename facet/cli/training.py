@@ -14,7 +14,7 @@ from facet.cli.options import DEFAULT_HOME, Home, Models, Registry
 from facet.cli.output import notices
 from facet.cli.training_progress import shown_training
 from facet.cli.training_workers import parse_workers
-from facet.cli.waiting import tell_when_served
+from facet.cli.versions_served import tell_when_served
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest, check_name
 from services.common.models.native_logs import QUIET_ENVIRONMENT

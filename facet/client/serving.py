@@ -1,4 +1,4 @@
-"""Waiting until a cluster serves a version."""
+"""What a cluster makes of a version: waiting until it serves it, and why it does not."""
 
 import asyncio
 from typing import Final
@@ -29,9 +29,21 @@ async def wait_served(gateway: str, channel: grpc.aio.Channel, key: ModelKey) ->
         with domain_errors(gateway):
             if await _served(channel, key.name) == key:
                 return
-            _check_not_refused(await _shards(channel), key)
+            shards = await _shards(channel)
+        refused = _refusals(shards, key)
+        if refused and len(refused) == len(shards):
+            raise ModelRefusedError(f"the cluster refuses {key}: {next(iter(refused.values()))}")
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+async def refusals(gateway: str, channel: grpc.aio.Channel, key: ModelKey) -> dict[str, str]:
+    """Return which shards have refused a version, and why: instance id → reason.
+
+    Raises UnavailableError (UNREACHABLE) when no gateway answers.
+    """
+    with domain_errors(gateway):
+        return _refusals(await _shards(channel), key)
 
 
 async def _served(channel: grpc.aio.Channel, name: str) -> ModelKey | None:
@@ -53,12 +65,10 @@ async def _shards(channel: grpc.aio.Channel) -> list[cluster_pb2.Instance]:
     return [each for each in response.cluster.instances if each.service == "inference"]
 
 
-def _check_not_refused(shards: list[cluster_pb2.Instance], key: ModelKey) -> None:
-    reasons = [
-        refused.reason
+def _refusals(shards: list[cluster_pb2.Instance], key: ModelKey) -> dict[str, str]:
+    return {
+        shard.id: refused.reason
         for shard in shards
         for refused in shard.refused
         if ModelKey.from_message(refused.model) == key
-    ]
-    if reasons and len(reasons) == len(shards):
-        raise ModelRefusedError(f"the cluster refuses {key}: {reasons[0]}")
+    }

@@ -34,6 +34,7 @@ class _Taken:
     """What a version took when it was loaded."""
 
     memory_bytes: int
+    """0: not known."""
     seconds: float
 
 
@@ -80,6 +81,7 @@ class ModelHost:
         self._loaded: dict[ModelKey, LoadedModel] = {}
         self._failed: dict[ModelKey, _Failure] = {}
         self._taken: dict[ModelKey, _Taken] = {}
+        self._engines_run: set[str] = set()
         self._generation: Generation | None = None
         self._settling = asyncio.Lock()
         self._due = asyncio.Event()
@@ -250,10 +252,16 @@ class ModelHost:
             log.warning("model refused", model=str(key), reason=str(error), exc_info=unforeseen)
         else:
             self._loaded[key] = model
-            took = _Taken(model.descriptor.memory_bytes, time.monotonic() - started)
-            self._taken[key] = took
+            self._taken[key] = self._what_it_took(model, time.monotonic() - started)
             log.info("model loaded", model=str(key), engine=model.descriptor.engine)
         self._on_change()
+
+    def _what_it_took(self, model: LoadedModel, seconds: float) -> _Taken:
+        engine = model.descriptor.engine
+        if engine in self._engines_run:
+            return _Taken(model.descriptor.memory_bytes, seconds)
+        self._engines_run.add(engine)  # what was measured is the engine's own memory as well
+        return _Taken(0, seconds)
 
     def _memory_bytes(self, key: ModelKey) -> int:
         """What a version takes: as it was seen to, or is taken to until then."""

@@ -1,10 +1,7 @@
 """One version as a shard holds it: loaded, warm, measured and described."""
 
-import gc
 from dataclasses import dataclass
 from typing import Final
-
-import psutil
 
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
@@ -29,9 +26,6 @@ def load_model(
     repository: ModelRepository, key: ModelKey, *, engine: str, threads: int, max_batch: int
 ) -> LoadedModel:
     """Load, verify and warm one version; ModelRefusedError with the reason when it must not run."""
-    process = psutil.Process()
-    gc.collect()
-    before = process.memory_info().rss
     loaded = load_version(
         repository,
         key.name,
@@ -40,15 +34,12 @@ def load_model(
         preference=engine,
         threads=threads,
     )
-    grown = process.memory_info().rss - before
     cost = prior(Ran(size, loaded.plan.seconds(size)) for size in warm_sizes(max_batch))
     descriptor = loaded.manifest.to_descriptor(max_batch=max_batch, engine=loaded.engine.name)
     descriptor.batch_seconds = cost.a
     descriptor.image_seconds = cost.c
     descriptor.piece_images = piece_images(cost, max_batch)
-    # Other threads allocate and free meanwhile; less than its file no model takes.
-    least = min(artefact.bytes for artefact in loaded.manifest.artefacts)
-    descriptor.memory_bytes = max(grown, least)
+    descriptor.memory_bytes = loaded.memory_bytes
     return LoadedModel(key, loaded, descriptor)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a shard may fill with models where nobody said so."""
+"""How much memory a shard may fill with models where nobody said so, and how much it fills."""
 
 from pathlib import Path
 from typing import Final
@@ -8,6 +8,11 @@ import psutil
 SHARE: Final = 0.5
 """Of the memory of the machine, or of the control group that the process runs in."""
 CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def default_budget(limit_file: Path = CGROUP_LIMIT) -> int:

@@ -69,7 +69,7 @@ def test_classify_exit_codes(cluster: RunningCluster, pictures: Path) -> None:
     assert facet("classify", str(pictures), "--model", "digits:x", *at).returncode == 2
     unknown = facet("classify", str(pictures), "--model", "cats", *at)
     assert unknown.returncode == 1
-    assert says(unknown, "no shard serves the model 'cats'; served: digits:1")
+    assert says(unknown, "there is no model 'cats'; served: digits:1")
     nobody = facet("classify", str(pictures), "--gateway", f"localhost:{free_port()}")
     assert nobody.returncode == 3
     assert says(nobody, "no gateway answers at")

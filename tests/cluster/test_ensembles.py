@@ -162,9 +162,9 @@ def test_classify_says_what_an_answer_lacks(
     assert answer["partial"] is True
     (failure,) = answer["failures"]
     assert (failure["model"], failure["version"]) == ("third", 1)
-    assert (failure["code"], failure["reason"]) == ("NOT_FOUND", "MODEL_NOT_FOUND")
-    assert "'third:1'" in failure["message"]
-    assert "partial, without third:1 (MODEL_NOT_FOUND)" in facet(*asked, "--model", "trio").stdout
+    assert (failure["code"], failure["reason"]) == ("FAILED_PRECONDITION", "MODEL_REFUSED")
+    assert "every shard refuses third:1" in failure["message"]
+    assert "partial, without third:1 (MODEL_REFUSED)" in facet(*asked, "--model", "trio").stdout
     whole = json.loads(facet(*asked, "--model", "pair", "--json").stdout)
     assert not whole.keys() & {"partial", "failures"}
     assert "partial" not in facet(*asked, "--model", "pair").stdout

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from facet.cli import waiting
-from facet.cli.waiting import tell_when_served
+from facet.cli import versions_served
+from facet.cli.versions_served import tell_when_served
 from facet.launcher.plan import ClusterPlan
 from facet.recognition.v1 import recognition_pb2
 from services.common.errors import ModelRefusedError, UnavailableError
@@ -92,7 +92,7 @@ def test_the_usual_gateway_need_not_be_there(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UnavailableError) as raised:
         told(ModelKey("cats", 1), nowhere)
     assert raised.value.reason == "UNREACHABLE"
-    monkeypatch.setattr(waiting, "DEFAULT_GATEWAY", nowhere)
+    monkeypatch.setattr(versions_served, "DEFAULT_GATEWAY", nowhere)
     assert f"no gateway answers at {nowhere}" in told(ModelKey("cats", 1), "")
     assert told(ModelKey("cats", 1), nowhere, 0) == ""
 
@@ -100,7 +100,7 @@ def test_the_usual_gateway_need_not_be_there(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_usual_gateway_may_serve_something_else(
     serving: RunningCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "DEFAULT_GATEWAY", serving.gateway)
+    monkeypatch.setattr(versions_served, "DEFAULT_GATEWAY", serving.gateway)
     assert "may serve another model repository" in told(ModelKey("cats", 1), "", 0.3)
 
 

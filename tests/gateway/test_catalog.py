@@ -171,6 +171,16 @@ def test_a_version_that_every_shard_refuses_is_refused_with_the_reason() -> None
         catalog.resolve(Wanted("cats", 2))
 
 
+def test_a_version_that_a_shard_had_loaded_is_waited_for_though_the_others_refuse_it() -> None:
+    catalog = Catalog()
+    shelf, bad = [releases("cats", 1)], {ModelKey("cats", 1): "no engine can run it here"}
+    catalog.report("a", report(shelf=shelf, refused=bad))
+    catalog.report("b", report(descriptor("cats", 1), shelf=shelf))
+    catalog.keep_only(["a"])
+    assert catalog.resolve(CATS) == ("cats", 1)
+    assert catalog.why_not(ModelKey("cats", 1)) is None
+
+
 def test_a_version_that_the_last_shard_unloads_and_the_repository_lost_is_forgotten() -> None:
     catalog = Catalog()
     for shard in ("a", "b"):

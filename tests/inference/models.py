@@ -39,7 +39,9 @@ def load(repository: ModelRepository, key: ModelKey, /, **described: float) -> L
     descriptor = manifest.to_descriptor(max_batch=MAX_BATCH, engine=engine.name)
     for field, value in described.items():
         setattr(descriptor, field, value)
-    return LoadedModel(key, LoadedVersion(manifest, engine, plan, 0.0), descriptor)
+    return LoadedModel(
+        key, LoadedVersion(manifest, engine, plan, 0.0, memory_bytes=1 << 20), descriptor
+    )
 
 
 def host_of(

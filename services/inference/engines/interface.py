@@ -63,6 +63,14 @@ class Engine(ABC):
 
     @classmethod
     @abstractmethod
+    def prepare(cls) -> None:
+        """Import what the engine needs, so that `load` takes the model's own time and memory.
+
+        Raises ModelRefusedError when this process cannot run it.
+        """
+
+    @classmethod
+    @abstractmethod
     def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
         """Load the artefact in that format to run on that many threads of the CPU.
 

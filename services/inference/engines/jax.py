@@ -50,6 +50,11 @@ class JaxEngine(Engine):
         self._free.atexit = False
 
     @classmethod
+    def prepare(cls) -> None:
+        """See Engine.prepare."""
+        import_keras("jax")
+
+    @classmethod
     def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
         """See Engine.load. The first load of a process settles the number of threads for all."""
         # Read once, when JAX begins. By default it takes three quarters of a GPU's memory.

@@ -26,6 +26,12 @@ class LiteRtEngine(Engine):
         self._model = model
 
     @classmethod
+    def prepare(cls) -> None:
+        """See Engine.prepare."""
+        # Not the package alone: that imports nothing yet.
+        import ai_edge_litert.interpreter  # noqa: F401
+
+    @classmethod
     def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
         """See Engine.load."""
         model = LiteRtModel(path, threads)

@@ -9,6 +9,7 @@ from services.common.models.repository import ModelRepository
 from services.inference.engines.batch_plan import BatchPlan
 from services.inference.engines.interface import Engine
 from services.inference.engines.selection import AUTO, select_engine
+from services.inference.memory import resident_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class LoadedVersion:
     """How the engine cuts batches."""
     golden_difference: float
     """The largest difference of a score from the golden examples."""
+    memory_bytes: int
+    """By how much the process grew, and no less than the artefact's size: what is allocated and
+    freed elsewhere meanwhile distorts it."""
 
 
 def load_version(
@@ -44,6 +48,8 @@ def load_version(
     kind = select_engine(manifest, preference)
     golden = repository.golden_examples(manifest)
     path = repository.artefact_path(manifest, kind.format_of(manifest))
+    kind.prepare()
+    before = resident_bytes()
     engine = kind.load(path, manifest, threads=threads)
     try:
         plan = engine.warm(batch_sizes)
@@ -54,4 +60,5 @@ def load_version(
     except BaseException:
         engine.close()
         raise
-    return LoadedVersion(manifest, engine, plan, difference)
+    memory_bytes = max(resident_bytes() - before, path.stat().st_size)
+    return LoadedVersion(manifest, engine, plan, difference, memory_bytes)

@@ -35,10 +35,16 @@ class TensorFlowEngine(Engine):
         self._graph: Graph | None = graph
 
     @classmethod
-    def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
-        """See Engine.load. The first load of a process settles the number of threads for all."""
+    def prepare(cls) -> None:
+        """See Engine.prepare."""
         # Its chatter is not held back: a shard's standard error is a log, and what TensorFlow
         # says last when it aborts on an unfit machine must be in there.
+        import_keras("tensorflow")
+        import tensorflow  # noqa: F401, ICN001
+
+    @classmethod
+    def load(cls, path: Path, manifest: Manifest, *, threads: int) -> Self:
+        """See Engine.load. The first load of a process settles the number of threads for all."""
         keras = import_keras("tensorflow")
         import tensorflow as tf
 

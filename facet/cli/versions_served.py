@@ -1,4 +1,4 @@
-"""Waiting for a cluster to serve a version, and telling of it."""
+"""What a running cluster makes of a version: waiting until it serves it, or why it does not."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from rich.console import Console
 
 from facet.cli.options import DEFAULT_GATEWAY
 from facet.client.connection import connect
-from facet.client.serving import wait_served
+from facet.client.serving import refusals, wait_served
 from services.common.errors import UnavailableError
 from services.common.models.key import ModelKey
 
@@ -31,6 +31,25 @@ def tell_when_served(key: ModelKey, gateway: str, timeout: float, console: Conso
         console.print(f"Nothing was waited for: {error.message}")
         return
     console.print(f"The cluster at {where} serves [bold]{key}[/]")
+
+
+def refused_by(key: ModelKey, gateway: str) -> dict[str, str]:
+    """Return which shards have refused a version, and why.
+
+    Nothing when no gateway's name is given and the usual one does not answer; UnavailableError
+    (UNREACHABLE) when one that was named does not.
+    """
+
+    async def ask(where: str) -> dict[str, str]:
+        async with connect(where) as channel:
+            return await refusals(where, channel, key)
+
+    try:
+        return asyncio.run(ask(gateway or DEFAULT_GATEWAY))
+    except UnavailableError:
+        if gateway:
+            raise
+        return {}
 
 
 async def _wait(gateway: str, key: ModelKey, timeout: float) -> None:
