@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
+from services.common.jpeg import decode_jpeg
 from services.preprocessing import pillow
 from services.preprocessing.header import Format, Header
 
@@ -19,28 +19,11 @@ def decode(header: Header, least: tuple[int, int], channels: int) -> npt.NDArray
     """
     pixels = None
     if header.plain and header.format == Format.JPEG:
-        pixels = _jpeg(header, least, channels)
+        grey = channels == 1 or header.channels == 1
+        pixels = decode_jpeg(header.essence, least, grey=grey)
     elif header.plain:
         pixels = _plain(header)
     return pillow.decode(header, least) if pixels is None else pixels
-
-
-def _jpeg(header: Header, least: tuple[int, int], channels: int) -> npt.NDArray[np.uint8] | None:
-    grey = channels == 1 or header.channels == 1
-    try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            header.essence,
-            "GRAY" if grey else "RGB",
-            fastdct=True,
-            fastupsample=True,
-            min_height=least[0],
-            min_width=least[1],
-            # Scales between a half and one are slower than the whole picture (no SIMD).
-            min_factor=2,
-        )
-    except ValueError:
-        return None
-    return pixels[..., 0] if grey else pixels
 
 
 def _plain(header: Header) -> npt.NDArray[np.uint8] | None:

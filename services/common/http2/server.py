@@ -35,6 +35,8 @@ PONG_WITHIN_S: Final = 20.0
 """and is let go when that is not answered within this."""
 CANCELLED_WITHIN_S: Final = 5.0
 """A handler that does not end when it is cancelled is not waited for any longer."""
+ACCEPT_ROUNDS: Final = 3
+"""Rounds of the event loop after which a connection that was accepted has made itself known."""
 GONE_WITHIN_S: Final = 1.0
 """A client that has not read the last bytes by then, when the server stops, does not get them."""
 
@@ -116,6 +118,8 @@ class Server:
             listener.close()
         for listening in self._sockets:
             listening.close()
+        for _ in range(ACCEPT_ROUNDS):
+            await asyncio.sleep(0)
         for connection in list(self._connections):
             connection.retire()
         if grace_s > 0:

@@ -19,9 +19,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from services.common.jpeg import decode_jpeg
 from services.common.models.input_spec import InputSpec
 from services.common.transform import fit, least_size
 
@@ -82,28 +82,11 @@ def _decode(content: bytes, spec: InputSpec) -> npt.NDArray[np.uint8]:
         least = least_size(spec, orientation)
         pixels = None
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
-            pixels = _jpeg(content, least, grey=spec.channels == 1 or picture.mode == "L")
+            pixels = decode_jpeg(content, least, grey=spec.channels == 1 or picture.mode == "L")
         if pixels is None:
             picture.load()
             pixels = _converted(picture)
         return fit(pixels, spec, orientation)
-
-
-def _jpeg(content: bytes, least: tuple[int, int], *, grey: bool) -> npt.NDArray[np.uint8] | None:
-    """Return the pixels of a JPEG file, at `least` (height, width) or above; None: ask Pillow."""
-    try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            content,
-            "GRAY" if grey else "RGB",
-            fastdct=True,
-            fastupsample=True,
-            min_height=least[0],
-            min_width=least[1],
-            min_factor=2,
-        )
-    except ValueError:
-        return None
-    return pixels[..., 0] if grey else pixels
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -93,6 +93,7 @@ def test_lost_workers_are_replaced_and_change_nothing_of_what_is_learned(
 ) -> None:
     workers, repository = LocalWorkers(2), ModelRepository(tmp_path)
     listener = Listener(Disturber(workers))
+    others = set(psutil.Process().children())
     logs = tmp_path / "logs"
     options = RunOptions(workers=workers, cadence=CADENCE, logs=lambda _: logs)
     manifest = train_and_publish(repository, "digits", digits, LONG, listener, options)
@@ -107,7 +108,7 @@ def test_lost_workers_are_replaced_and_change_nothing_of_what_is_learned(
     assert "training-worker-2" in frozen
     assert "said nothing for 3 s" in frozen
     assert Storage(f"{tmp_path}/digits/training").names() == ["lock"]
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
     assert {path.parent.name for path in logs.rglob("*tfevents*")} == {
         "train",
         "epochs",
