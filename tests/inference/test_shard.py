@@ -1,6 +1,7 @@
 """A shard between a real scheduler and dispatchers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from services.common.models.repository import ModelRepository
 from services.common.rpc.leader import SCHEDULER_ROLE
 from services.common.rpc.links import Link
 from services.common.tensors import to_array
+from services.inference.servicer import _set_within
 from tests.fakes import MemoryRegistry
 from tests.in_process import RunningShard, running_shard
 from tests.inference.models import MAX_BATCH, MODEL, pictures, repository_in, scores_of
@@ -482,3 +484,13 @@ async def test_a_draining_shard_hands_back_what_comes_late(repository: ModelRepo
         await until(lambda: not link.up)
         with pytest.raises(UnavailableError):
             await call(link, request((1,)))
+
+
+async def test_a_change_in_the_moment_in_which_its_wait_ends_is_not_lost() -> None:
+    change = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.create_task(_set_within(change, 0.01))
+    await asyncio.sleep(0)
+    loop.call_later(0.01, change.set)
+    time.sleep(0.03)  # both are due when the loop comes round
+    assert await waiting
