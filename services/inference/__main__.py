@@ -3,21 +3,22 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Final
 
 from facet.inference.v1 import inference_pb2_grpc
+from services.common.models.key import ModelKey
 from services.common.models.native_logs import QUIET_ENVIRONMENT
 from services.common.models.repository import ModelRepository
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
 from services.inference.device import Device
 from services.inference.host import ModelHost
-from services.inference.loaded_model import load_model
+from services.inference.loaded_model import LoadedModel, load_model
 from services.inference.memory import default_budget
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
 from services.inference.shard import Shard
+from services.inference.trial import Trials
 
 NAME: Final = "inference"
 
@@ -27,16 +28,23 @@ class InferenceShard(Service):
 
     def __init__(self, settings: InferenceSettings, context: Context) -> None:
         self._registry = context.registry
+        self._trials = Trials()
         self._repository = repository = ModelRepository.open(
             settings.models_url, settings.file_cache()
         )
-        load = partial(
-            load_model,
-            repository,
-            engine=settings.engine,
-            threads=settings.threads,
-            max_batch=settings.max_batch,
-        )
+
+        def load(key: ModelKey, serving: bool) -> LoadedModel:
+            loaded = load_model(
+                repository,
+                key,
+                self._trials.measure if serving else None,
+                engine=settings.engine,
+                threads=settings.threads,
+                max_batch=settings.max_batch,
+            )
+            self._trials.learned(loaded.version.manifest, loaded.version.plan.measured)
+            return loaded
+
         self._host = ModelHost(
             repository,
             load,
@@ -76,6 +84,7 @@ class InferenceShard(Service):
 
     async def close(self) -> None:
         """Stop the device and unload the models."""
+        self._trials.stop()
         self._device.close()
         self._repository.close()
         self._host.close()

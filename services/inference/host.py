@@ -59,7 +59,7 @@ class ModelHost:
     def __init__(
         self,
         repository: ModelRepository,
-        load: Callable[[ModelKey], LoadedModel],
+        load: Callable[[ModelKey, bool], LoadedModel],
         on_change: Callable[[], None],
         *,
         shard: str,
@@ -67,7 +67,10 @@ class ModelHost:
         max_batch: int,
         budget_bytes: int,
     ) -> None:
-        """`on_change` is called whenever anything changes that this object tells."""
+        """`on_change` is called whenever anything changes that this object tells.
+
+        `load(key, serving)` loads a version; while the shard is `serving`, at nobody's cost.
+        """
         self._repository = repository
         self._load = load
         self._on_change = on_change
@@ -82,6 +85,7 @@ class ModelHost:
         self._failed: dict[ModelKey, _Failure] = {}
         self._taken: dict[ModelKey, _Taken] = {}
         self._engines_run: set[str] = set()
+        self._serving = False
         self._generation: Generation | None = None
         self._settling = asyncio.Lock()
         self._due = asyncio.Event()
@@ -174,6 +178,7 @@ class ModelHost:
 
     async def follow(self) -> None:
         """Look for new versions, until cancelled."""
+        self._serving = True
         while True:
             await asyncio.sleep(POLL_S)
             await self.try_refresh()
@@ -244,7 +249,7 @@ class ModelHost:
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
-            model = await loop.run_in_executor(self._thread, self._load, key)
+            model = await loop.run_in_executor(self._thread, self._load, key, self._serving)
         except Exception as error:  # whatever is wrong with one version, the others are served
             passes = isinstance(error, UnavailableError | OSError)
             self._failed[key] = _Failure(str(error) or repr(error), passes)

@@ -1,10 +1,12 @@
 """One version as a shard holds it: loaded, warm, measured and described."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
+from services.common.models.manifest import Manifest
 from services.common.models.repository import ModelRepository
 from services.common.scheduling.costs import Cost, Ran, prior
 from services.inference.engines.loading import LoadedVersion, load_version
@@ -23,9 +25,18 @@ class LoadedModel:
 
 
 def load_model(
-    repository: ModelRepository, key: ModelKey, *, engine: str, threads: int, max_batch: int
+    repository: ModelRepository,
+    key: ModelKey,
+    measure: Callable[[Manifest], Mapping[int, float]] | None = None,
+    *,
+    engine: str,
+    threads: int,
+    max_batch: int,
 ) -> LoadedModel:
-    """Load, verify and warm one version; ModelRefusedError with the reason when it must not run."""
+    """Load, verify and warm one version; ModelRefusedError with the reason when it must not run.
+
+    `measure`: see load_version.
+    """
     loaded = load_version(
         repository,
         key.name,
@@ -33,6 +44,7 @@ def load_model(
         batch_sizes=warm_sizes(max_batch),
         preference=engine,
         threads=threads,
+        measure=measure,
     )
     cost = prior(Ran(size, loaded.plan.seconds(size)) for size in warm_sizes(max_batch))
     descriptor = loaded.manifest.to_descriptor(max_batch=max_batch, engine=loaded.engine.name)

@@ -28,8 +28,10 @@ def repository_in(folder: Path, *names: str) -> ModelRepository:
     return repository
 
 
-def load(repository: ModelRepository, key: ModelKey, /, **described: float) -> LoadedModel:
-    """Load a version; what `ModelHost` asks for once all but the key is bound.
+def load(
+    repository: ModelRepository, key: ModelKey, _serving: bool = False, /, **described: float
+) -> LoadedModel:
+    """Load a version; what `ModelHost` asks for once the repository is bound.
 
     `described` are fields of the descriptor, true or not: what a piece or an image costs.
     """
@@ -46,7 +48,7 @@ def load(repository: ModelRepository, key: ModelKey, /, **described: float) -> L
 
 def host_of(
     repository: ModelRepository,
-    load_one: Callable[[ModelKey], LoadedModel],
+    load_one: Callable[[ModelKey, bool], LoadedModel],
     on_change: Callable[[], None] = lambda: None,
     *,
     shard: str = "shard",

@@ -35,7 +35,7 @@ class Watched:
         models = (descriptor.model for descriptor in self.host.descriptors)
         return [str(ModelKey.from_message(model)) for model in models]
 
-    def _load(self, key: ModelKey) -> LoadedModel:
+    def _load(self, key: ModelKey, _: bool) -> LoadedModel:
         self.loads.append(key)
         if key in self.refuse:
             raise self.refusal

@@ -492,5 +492,6 @@ async def test_a_change_in_the_moment_in_which_its_wait_ends_is_not_lost() -> No
     waiting = asyncio.create_task(_set_within(change, 0.01))
     await asyncio.sleep(0)
     loop.call_later(0.01, change.set)
-    time.sleep(0.03)  # both are due when the loop comes round
+    time.sleep(0.03)  # noqa: ASYNC251
+    # Both are due when the loop comes round.
     assert await waiting

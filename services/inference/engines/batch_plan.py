@@ -33,6 +33,8 @@ class BatchPlan:
         """Take the time in seconds that a run of each measured size (images) took."""
         if not seconds or min(seconds) < 1:
             raise ValueError("a plan needs the cost of at least one size, and sizes from 1")
+        self.measured = dict(seconds)
+        """What it was made from."""
         costs = _between(seconds) if exact else seconds
         surcharge = SURCHARGE * min(cost / size for size, cost in seconds.items())
         self._costs = {
@@ -46,6 +48,10 @@ class BatchPlan:
     def largest(self) -> int:
         """Images in the largest run that any batch is cut into."""
         return max(self._costs)
+
+    def largest_run(self, images: int) -> int:
+        """Return the size of the largest run of any batch of up to so many images."""
+        return max(self.split(count)[0] for count in range(1, images + 1))
 
     def seconds(self, images: int) -> float:
         """Return what a batch of at least one image is expected to take."""

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -34,6 +34,8 @@ class Engine(ABC):
     """Such as "litert"."""
     packages: ClassVar[tuple[str, ...]]
     """What must be installed, as it is imported."""
+    tried_apart: ClassVar[bool] = False
+    """A process of its own can try a version first: it starts quickly, and needs no device."""
     artefact_formats: ClassVar[tuple[str, ...]]
     """The formats of the artefacts that it runs, the best first."""
 
@@ -105,6 +107,16 @@ class Engine(ABC):
                 break
         self._plan = BatchPlan(seconds, exact=self._exact)
         return self._plan
+
+    def adopt(self, seconds: Mapping[int, float]) -> BatchPlan:
+        """Run batches by what each size took in another process of this machine.
+
+        Pays the first-time costs of the sizes that are going to be run, and of no others.
+        """
+        self._plan = plan = BatchPlan(seconds, exact=self._exact)
+        largest = plan.largest_run(max(seconds))
+        self._checked(np.zeros((largest, *self._shape), np.uint8))
+        return plan
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the scores, float32 [n, classes], of uint8 images [n, height, width, channels].

@@ -18,6 +18,7 @@ class LiteRtEngine(Engine):
 
     name = "litert"
     packages = ("ai_edge_litert",)
+    tried_apart = True
     artefact_formats = ("litert",)
 
     def __init__(self, model: LiteRtModel, manifest: Manifest, *, threads: int) -> None:

@@ -1,6 +1,6 @@
 """From a version in the repository to an engine that is fit to serve it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.common.errors import InternalError, ModelRefusedError
@@ -35,8 +35,12 @@ def load_version(
     batch_sizes: Sequence[int],
     preference: str = AUTO,
     threads: int = 1,
+    measure: Callable[[Manifest], Mapping[int, float]] | None = None,
 ) -> LoadedVersion:
     """Check, load, warm and try a version; takes .1 s with LiteRT, some seconds with others.
+
+    `measure` tells what each batch size takes, of engines that can be tried in another process;
+    without it, and of the others, that is measured here.
 
     Raises ModelNotFoundError when there is no such version, ModelRefusedError when it must not be
     served: a file is not whole, no engine can run it here, it fails when it is warmed, or its
@@ -48,11 +52,12 @@ def load_version(
     kind = select_engine(manifest, preference)
     golden = repository.golden_examples(manifest)
     path = repository.artefact_path(manifest, kind.format_of(manifest))
+    seconds = measure(manifest) if measure is not None and kind.tried_apart else None
     kind.prepare()
     before = resident_bytes()
     engine = kind.load(path, manifest, threads=threads)
     try:
-        plan = engine.warm(batch_sizes)
+        plan = engine.warm(batch_sizes) if seconds is None else engine.adopt(seconds)
         difference = golden.check(engine.run, manifest.golden.tolerance)
     except (InternalError, ModelRefusedError) as error:
         engine.close()
