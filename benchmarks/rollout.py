@@ -1,9 +1,9 @@
 """A new version of one model goes live under steady load, while another model is asked for.
 
 Two shards serve two models, both at a steady rate. In every round there is a quiet window, and one
-in which a new version of the photograph model is published and promoted: the shards load and warm
-it beside the old one, traffic moves, and the version before the old one is unloaded. Told is what
-that did to the digits, which have nothing to do with it: their p99 in such a window against the
+in which a new version of the photograph model is published and promoted: the same network, as when
+it was trained again. The shards load it beside the old one, and traffic moves. Told is what that
+did to the digits, which have nothing to do with it: their p99 in such a window against the
 quiet one before it, and against what two quiet windows differ by.
 """
 

@@ -7,6 +7,7 @@ have learned their first steps, so that no start counts; a checkpoint is written
 as always. More workers than cores can only lose.
 """
 
+import logging
 import os
 import time
 from functools import partial
@@ -149,6 +150,7 @@ def tell(options: Options, sides: list[list[Measurement]]) -> None:
 def main() -> None:
     """Measure and tell."""
     os.environ.update(QUIET_ENVIRONMENT)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # many learners in one process
     options = read_options("training: images a second with 1, 2 and 4 workers", seconds=6.0)
     sides = [partial(train_for, workers) for workers in WORKERS]
     tell(options, measure_rounds(sides, options.seconds, ROUNDS))
