@@ -17,5 +17,6 @@ exceptions are those of grpcio.
     wire      one socket: writing to it, and its end
     connection  frames ⇄ streams, for both ends
     server, server_call    the serving end
+    interceptor    what a process does around every call that it serves
     channel, client_call   the calling end
 """

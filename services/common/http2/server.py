@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from services.common.http2.frames import (
     goaway_frame,
 )
 from services.common.http2.headers import Header
+from services.common.http2.interceptor import Interceptor
 from services.common.http2.rules import request_fault
 from services.common.http2.server_call import ServerCall
 from services.common.shared_port import leave_port
@@ -50,8 +51,11 @@ class Server:
     Handlers are coroutines, or asynchronous generators where they stream.
     """
 
-    def __init__(self, max_message_bytes: int = -1) -> None:
+    def __init__(
+        self, max_message_bytes: int = -1, interceptors: Sequence[Interceptor] = ()
+    ) -> None:
         """`max_message_bytes` limits what a request may have; -1: nothing does."""
+        self.interceptors = tuple(interceptors)
         self.max_message_bytes = max_message_bytes if max_message_bytes >= 0 else 1 << 62
         self.handlers: dict[str, Any] = {}
         """Path → grpc.RpcMethodHandler."""

@@ -76,7 +76,10 @@ class ServerCall(Stream):
         self._server = server
         self._serving = connection
         self._headers = headers
+        self.path = ""
+        """Such as /facet.recognition.v1.RecognitionService/Recognize."""
         self._handler: Any = None
+        self._over = False
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timed_out = False
@@ -94,10 +97,14 @@ class ServerCall(Stream):
             self._refuse(b"405")
             return
         path = fields.get(b":path", b"").decode("latin-1")
-        self._handler = self._server.handlers.get(path)
-        if self._handler is None:
+        handler = self._server.handlers.get(path)
+        if handler is None:
             self.finish(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {path[:200]}")
             return
+        self.path = path
+        if not self._admitted():
+            return
+        self._handler = handler
         encoding = fields.get(b"grpc-encoding", b"identity").decode("latin-1")
         if encoding != "identity":
             if encoding not in ENCODINGS:
@@ -108,6 +115,15 @@ class ServerCall(Stream):
             self._expire_after(timeout)
         if self._handler.request_streaming and not self.local_ended:
             self._serve()
+
+    def _admitted(self) -> bool:
+        try:
+            for interceptor in self._server.interceptors:
+                interceptor.admit(self)
+        except AbortedError as refused:
+            self._finish_safely(refused.code, refused.details, refused.trailing)
+            return False
+        return True
 
     def _refuse(self, status: bytes) -> None:
         block = header_block(((b":status", status),))
@@ -178,6 +194,7 @@ class ServerCall(Stream):
     def failed(self, error: StreamFailedError) -> None:
         """Nobody waits any more."""
         self._stop_timer()
+        self._tell_the_end(error.code)
         if self._task is not None:
             self._task.cancel()
 
@@ -200,6 +217,8 @@ class ServerCall(Stream):
 
     async def _run(self) -> None:
         try:
+            for interceptor in self._server.interceptors:
+                interceptor.began(self)
             await self._handle()
             # The call goes on for as long as its response waits for the caller: it counts, a
             # deadline ends it, and so does a server that stops.
@@ -277,6 +296,7 @@ class ServerCall(Stream):
                 )
             )
         )
+        self._tell_the_end(grpc.StatusCode.OK)
         self.end(frame(Kind.HEADERS, _LAST, stream_id, _OK))
 
     # Ending.
@@ -299,7 +319,14 @@ class ServerCall(Stream):
         if not self._opened:
             self._opened = True
             block = _OPENING + block
+        self._tell_the_end(code)
         self.end(header_frames(Flag.END_STREAM, self.stream_id, block))
+
+    def _tell_the_end(self, code: grpc.StatusCode) -> None:
+        if self.path and not self._over:
+            self._over = True
+            for interceptor in self._server.interceptors:
+                interceptor.ended(self, code)
 
     def _finish_safely(
         self, code: grpc.StatusCode, details: str, trailing: Iterable[tuple[str, str | bytes]]

@@ -1,7 +1,7 @@
 """Servers and channels, of ours and of grpcio, with the same service on them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NoReturn, Protocol
 
@@ -9,6 +9,7 @@ import grpc
 
 from services.common.http2.channel import Channel
 from services.common.http2.connection import Connection
+from services.common.http2.interceptor import Interceptor
 from services.common.http2.server import Server
 from tests.waiting import until
 
@@ -226,10 +227,14 @@ def connections_of(end: Server | Channel | None) -> list[Connection]:
 
 @asynccontextmanager
 async def our_server(
-    echo: Echo, *, max_message_bytes: int = -1, port: int = 0
+    echo: Echo,
+    *,
+    max_message_bytes: int = -1,
+    port: int = 0,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[tuple[Server, str]]:
     """A server of ours and its address."""
-    server = Server(max_message_bytes)
+    server = Server(max_message_bytes, interceptors)
     server.add_registered_method_handlers(SERVICE, echo.handlers)
     port = server.listen("127.0.0.1", port)
     await server.start()
