@@ -10,11 +10,13 @@ from typing import Any
 TIMEOUT_S = 280.0
 
 
-def figures(name: str, folder: Path, **environment: str) -> dict[str, Any]:
-    """Return the JSON that `python -m benchmarks.NAME --seconds 1` writes; fails when it does."""
+def figures(
+    name: str, folder: Path, *, seconds: float = 1.0, **environment: str
+) -> dict[str, Any]:
+    """Return the JSON that `python -m benchmarks.NAME --seconds N` writes; fails when it does."""
     file = folder / f"{name}.json"
     run = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--seconds", "1", "--json", str(file)],
+        [sys.executable, "-m", f"benchmarks.{name}", "--seconds", str(seconds), "--json", str(file)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

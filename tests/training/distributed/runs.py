@@ -25,7 +25,7 @@ PICTURES = 213
 """Of which every last batch is smaller than the others."""
 BATCH = 10
 """Pictures a step of each of two workers."""
-LONG = TrainingSettings(epochs=60, batch_size=BATCH, learning_rate=1e-3, shift=0.0)
+LONG = TrainingSettings(epochs=24, batch_size=BATCH, learning_rate=1e-3, shift=0.0)
 """Some seconds long."""
 CADENCE = Cadence(checkpoint_steps=4, report_s=0.0, silence_s=3.0)
 

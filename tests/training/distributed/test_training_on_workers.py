@@ -73,7 +73,7 @@ class Disturber:
 
     def __init__(self, workers: LocalWorkers) -> None:
         self._workers = workers
-        self._left = {5: self._kill_worker, 25: self._freeze_worker}
+        self._left = {5: self._kill_worker, 12: self._freeze_worker}
 
     def __call__(self, report: StepReport) -> None:
         due = [epoch for epoch in self._left if report.epoch >= epoch and report.step > 5]
