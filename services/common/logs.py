@@ -23,7 +23,7 @@ def configure_logging(log_format: str = "", level: str = "info", **fields: str) 
     """Set up the logs of this process: "text" for people, "json" for collectors.
 
     Without a format it is text where standard error is a terminal. Every line of JSON has
-    `fields`; text is for those who know which process they are looking at.
+    `fields`, which none of its own hides; text is for those who know which process they look at.
     """
     if not log_format:
         log_format = "text" if sys.stderr.isatty() else "json"
@@ -76,7 +76,7 @@ def _json(fields: Mapping[str, str]) -> list[Any]:
     tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
     def complete(logger: Any, method: str, event: Fields) -> Fields:
-        whole = {**fields, **event}
+        whole = {**event, **fields}
         return {name: whole.pop(name) for name in FIRST if name in whole} | whole
 
     return [

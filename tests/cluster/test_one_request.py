@@ -1,31 +1,30 @@
 """One request, one id and one trace, through every process."""
 
-import json
-import secrets
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import grpc
 import pytest
-from grpc_status import rpc_status
 
 from facet.launcher.plan import MODULES, ClusterPlan
 from facet.recognition.v1 import recognition_pb2
-from google.rpc import error_details_pb2, status_pb2
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.crashing_preprocessing import POISON
-from tests.cluster.running import READY_S, RunningCluster, run
+from tests.cluster.observing import (
+    SERVER,
+    Observed,
+    assert_within,
+    request_named_in,
+    root_of,
+    status_of,
+    traceparent,
+)
+from tests.cluster.running import run
 from tests.reasons import reason_of
-from tests.trace_receiver import ReceivedSpan, TraceReceiver, receiving
+from tests.trace_receiver import receiving
 
 SERVICES = ("gateway", "preprocessing", "scheduler", "inference", "aggregation")
-JITTER_NS = 2_000_000
-"""Spans of several processes are told on clocks that are read one after the other."""
-SERVER, CLIENT = 2, 3
 SPANS = {
     "facet.recognition.v1.RecognitionService/Recognize": ("facet-gateway", None),
     "prepare": ("facet-gateway", "facet.recognition.v1.RecognitionService/Recognize"),
@@ -38,50 +37,6 @@ SPANS = {
     "combined": ("facet-aggregation", "combine"),
 }
 """Of one small request: name → whose it is, and the name of its parent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A cluster that tells all, and what receives its spans."""
-
-    cluster: RunningCluster
-    receiver: TraceReceiver
-
-    def ask(
-        self, request: recognition_pb2.RecognizeRequest, **metadata: str
-    ) -> tuple[recognition_pb2.RecognizeResponse, str]:
-        """Return the answer, and the id that the request has, as its caller is told."""
-        pairs = [(key.replace("_", "-"), value) for key, value in metadata.items()]
-        response, call = self.cluster.recognition.Recognize.with_call(
-            request, timeout=60, metadata=pairs
-        )
-        return response, dict(call.trailing_metadata())["x-request-id"]
-
-    def fails(self, request: recognition_pb2.RecognizeRequest, **metadata: str) -> grpc.RpcError:
-        """Return the error of a request that fails."""
-        with pytest.raises(grpc.RpcError) as caught:
-            self.ask(request, **metadata)
-        return caught.value
-
-    def lines(self, service: str) -> list[dict[str, Any]]:
-        """All that a process wrote; fails where a line is no object."""
-        text = self.cluster.log(f"{service}-1")
-        whole, _, _ = text.rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
-
-    def lines_of(self, service: str, request_id: str) -> list[dict[str, Any]]:
-        """The lines of one request, as soon as there are some."""
-        deadline = time.monotonic() + READY_S
-        while time.monotonic() < deadline:
-            found = [
-                line
-                for line in self.lines(service)
-                if request_id in (line.get("request_id"), *line.get("request_ids", ()))
-            ]
-            if found:
-                return found
-            threading.Event().wait(0.01)
-        raise AssertionError(f"{service} says nothing of {request_id}")
 
 
 @pytest.fixture(scope="module")
@@ -99,26 +54,6 @@ def observed(make_plan: Callable[..., ClusterPlan]) -> Iterator[Observed]:
         )
         with run(plan) as running:
             yield Observed(running, receiver)
-
-
-def traceparent(*, sampled: bool) -> tuple[str, str, str]:
-    """A new caller's trace: its header, its id, and the id of the caller's span."""
-    trace_id, span_id = secrets.token_hex(16), secrets.token_hex(8)
-    return f"00-{trace_id}-{span_id}-0{int(sampled)}", trace_id, span_id
-
-
-def status_of(error: grpc.RpcError) -> status_pb2.Status:
-    """The google.rpc.Status of a call that failed."""
-    status = rpc_status.from_call(cast(grpc.Call, error))
-    assert status is not None
-    return status
-
-
-def request_named_in(status: status_pb2.Status) -> str:
-    """The id in a status."""
-    info = error_details_pb2.RequestInfo()
-    assert any(detail.Unpack(info) for detail in status.details)
-    return str(info.request_id)
 
 
 def test_the_id_is_in_the_logs_of_every_process(
@@ -291,12 +226,7 @@ def test_spans_are_delivered_before_a_process_ends(
     header, trace_id, _ = traceparent(sampled=True)
     observed.ask(digits_request(), traceparent=header)
     observed.cluster.kill("gateway-1", signal.SIGTERM)
-    observed.receiver.wait_for(
-        lambda spans: any(
-            span.service == "facet-gateway" and span.kind == SERVER for span in spans
-        ),
-        trace_id,
-    )
+    observed.receiver.wait_for(lambda spans: root_of(spans) is not None, trace_id)
 
 
 def test_every_line_is_an_object_that_names_its_process(observed: Observed) -> None:
@@ -305,12 +235,5 @@ def test_every_line_is_an_object_that_names_its_process(observed: Observed) -> N
         assert lines
         for line in lines:
             assert line["service"] == service
+            assert line["instance"].startswith(f"{service}-1-")
             assert line["event"]
-            if line["event"] != "link up":
-                assert line["instance"].startswith(f"{service}-1-")
-
-
-def assert_within(inner: ReceivedSpan, outer: ReceivedSpan) -> None:
-    """One span lies inside another one."""
-    assert outer.start_ns - JITTER_NS <= inner.start_ns <= inner.end_ns
-    assert inner.end_ns <= outer.end_ns + JITTER_NS

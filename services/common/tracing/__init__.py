@@ -11,5 +11,6 @@ requests. Where a request is traced, the span that the work belongs to travels a
     interceptor  every call of a server as a request
     sparing      lines that a flood of failures would write, but few of them
     opening      from settings to a trail
+    complaints   those of OpenTelemetry, shortened
     otlp         spans by OpenTelemetry; imported only where traces are switched on
 """

@@ -5,7 +5,6 @@ request that is not to be traced costs one random number, and the SDK never hear
 """
 
 import asyncio
-import logging
 import random
 import threading
 import time
@@ -27,6 +26,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from facet.type.v1 import request_pb2
 from services.common.errors import FacetError
 from services.common.statuses import status_code
+from services.common.tracing.complaints import complain_little
 from services.common.tracing.context import Parent
 from services.common.tracing.span import Span, part_of
 from services.common.tracing.trail import Batch, Hop
@@ -38,7 +38,6 @@ MAX_WAITING: Final = 8_192
 DELIVER_EVERY_MS: Final = 1_000
 DELIVERED_WITHIN_S: Final = 5.0
 """A receiver that takes longer does not get those spans."""
-COMPLAIN_EVERY_S: Final = 60.0
 NAMES: Final = "facet."
 """What the attributes are called that no convention has a name for."""
 OUR_FAULTS: Final = frozenset(
@@ -59,7 +58,7 @@ class OtlpTracer:
 
     def __init__(self, service: str, instance: str, endpoint: str, ratio: float) -> None:
         """`endpoint`: URL of the receiver; `ratio`: share of requests that are traced, 0 to 1."""
-        _complain_little()
+        complain_little()
         self._ratio = ratio
         exporter = OTLPSpanExporter(endpoint=endpoint, timeout=DELIVERED_WITHIN_S)
         self._provider = TracerProvider(
@@ -239,22 +238,3 @@ def _context(parent: Parent) -> Context:
 def _epoch_ns(moment: float) -> int:
     """Return a moment of time.monotonic as spans have it."""
     return time.time_ns() - int((time.monotonic() - moment) * 1e9)
-
-
-class _Complaints(logging.Handler):
-    """The SDK's complaints as lines of ours, one a minute: traces are not worth more."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._next = 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if (now := time.monotonic()) >= self._next:
-            self._next = now + COMPLAIN_EVERY_S
-            log.warning("trouble with traces", reason=record.getMessage())
-
-
-def _complain_little() -> None:
-    logger = logging.getLogger("opentelemetry")
-    logger.propagate = False
-    logger.handlers = [_Complaints()]
