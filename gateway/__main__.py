@@ -26,6 +26,8 @@ from services.common.process import Context, Service, Servicer, run_service
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
+from services.common.tracing.interceptor import RequestInterceptor
+from services.common.tracing.requests import Requests
 
 NAME: Final = "gateway"
 SETTLED_WITHIN_S: Final = 10.0
@@ -69,6 +71,8 @@ class Gateway(Service):
             settings.gateways,
         )
         self.shared_port = settings.shared_port
+        requests = Requests(context.trail)
+        self.interceptors = (RequestInterceptor(requests),)
         limits = Limits(settings.max_images, settings.default_deadline_s, settings.max_deadline_s)
         self.servicers = (
             Servicer(
@@ -81,6 +85,7 @@ class Gateway(Service):
                     limits,
                     settings.max_stream_requests,
                     self._draining,
+                    requests,
                 ),
             ),
             Servicer(

@@ -19,6 +19,8 @@ from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
 from services.common.statuses import from_status, to_status
+from services.common.tracing.context import of_requests
+from services.common.tracing.span import CURRENT
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +119,10 @@ class AggregationClient:
                 recognition_pb2.ImageResult(error=to_status(e)) for _, e in sorted(errors.items())
             ]
         late = "the deadline passed during aggregation"
-        (combined,) = await self._coalescer.submit([_Job(item, model, deadline)], deadline, late)
+        with CURRENT.get().begin("combine") as span:
+            item.context.CopyFrom(span.context)
+            job = _Job(item, model, deadline)
+            (combined,) = await self._coalescer.submit([job], deadline, late)
         if combined.error.code:
             raise from_status(combined.error)
         for place, error in errors.items():
@@ -132,7 +137,12 @@ class AggregationClient:
             try:
                 return await self._call(link, jobs, deadline)
             except (LinkLostError, DrainingError) as error:
-                log.warning("aggregation lost", instance=name, error=error.message)
+                log.warning(
+                    "aggregation lost",
+                    aggregation=name,
+                    error=error.message,
+                    **of_requests(job.item.context for job in jobs),
+                )
                 lost.append(name)
         raise LinkLostError(f"aggregation went away {len(lost)} times during one call")
 

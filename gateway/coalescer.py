@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from services.common.deadline import Deadline
@@ -61,7 +62,8 @@ class Coalescer(Generic[Item, Result]):
         while self._waiting and len(self._calls) < max(1, self._slots()):
             batch = self._take()
             if batch:
-                call = asyncio.create_task(self._call(batch))
+                # It is for many requests, and not for the one that is at work just now.
+                call = asyncio.create_task(self._call(batch), context=Context())
                 self._calls.add(call)
                 call.add_done_callback(self._ended)
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from contextvars import Context
 from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
@@ -29,6 +30,8 @@ from services.common.errors import (
 from services.common.http2.channel import Channel
 from services.common.models.key import ModelKey
 from services.common.rpc.fleet import Fleet
+from services.common.tracing.context import of_requests
+from services.common.tracing.span import CURRENT
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +88,8 @@ class Dispatcher:
             loop = asyncio.get_running_loop()
             # To decode what is refused a moment later would take the time of those that are not.
             confirm = loop.time() < self._pressed_until
-            news.expect(request_id, model.model, images, deadline, confirm=confirm)
+            context = CURRENT.get().context
+            news.expect(request_id, model.model, images, deadline, context, confirm=confirm)
             expected = Expectation(request_id, news, loop.create_future() if confirm else None)
         self._expected[request_id] = expected
         return expected
@@ -219,7 +223,7 @@ class Dispatcher:
     ) -> list[Piece]:
         size = min(model.piece_images or model.max_batch, model.max_batch)
         loop = asyncio.get_running_loop()
-        announced = expected.come(self._news)
+        announced, span = expected.come(self._news), CURRENT.get()
         return [
             Piece(
                 piece_id=next(self._ids),
@@ -231,6 +235,8 @@ class Dispatcher:
                 request_id=expected.request_id,
                 announced=announced,
                 explain=explain,
+                span=span,
+                wait=span.begin("lease"),
             )
             for first in range(0, len(prepared.positions), size)
         ]
@@ -246,6 +252,7 @@ class Dispatcher:
         unanswered = [piece for piece in pieces if not piece.answered]
         for piece in pieces:
             del self._pieces[piece.piece_id]
+            piece.wait.end()
         if unanswered:
             for piece in unanswered:
                 piece.answer.cancel()
@@ -284,8 +291,10 @@ class Dispatcher:
                 pieces.append(piece)
                 piece.attempts += 1
                 piece.sending += 1
-        # Not a child of a session: what is on a shard outlives a scheduler.
-        task = asyncio.create_task(self._send(lease, pieces, news, on_end))
+                piece.wait.end()
+        # Not a child of a session: what is on a shard outlives a scheduler. Nor of a request, where
+        # one brought it about.
+        task = asyncio.create_task(self._send(lease, pieces, news, on_end), context=Context())
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
@@ -301,7 +310,7 @@ class Dispatcher:
         except FacetError as error:
             self._lost(lease, pieces, error, news)
         except Exception:
-            log.exception("sending a grant failed unexpectedly")
+            log.exception("sending a grant failed unexpectedly", **_requests(pieces))
             self._lost(lease, pieces, InternalError("an unexpected error; see the log"), news)
         else:
             self._answered(lease, pieces, response, news)
@@ -341,12 +350,19 @@ class Dispatcher:
         news: News,
     ) -> None:
         if pieces:
-            log.warning("lease lost", shard=lease.shard, pieces=len(pieces), error=error.message)
+            log.warning(
+                "lease lost",
+                shard=lease.shard,
+                pieces=len(pieces),
+                error=error.message,
+                **_requests(pieces),
+            )
         for piece in pieces:
             piece.last_error = error
             piece.avoid.add(lease.shard)
             if piece.answer.done():
                 continue
+            piece.wait = piece.span.begin("lease", attempt=piece.attempts + 1)
             if isinstance(error, InvalidRequestError) or piece.attempts >= MAX_ATTEMPTS:
                 piece.answer.set_exception(error)
                 self._unwanted([piece], inference_pb2.UNWANTED_REASON_CANCELLED)
@@ -355,3 +371,8 @@ class Dispatcher:
             elif self._news is not None:
                 # Leased by a former scheduler; the present one has not heard of the piece.
                 self._news.enqueue([piece])
+
+
+def _requests(pieces: Iterable[Piece]) -> dict[str, object]:
+    """Whose pieces these are, as logs say it."""
+    return of_requests(piece.span.context for piece in pieces)

@@ -7,6 +7,7 @@ from typing import Self
 from gateway.pieces import News
 from services.common.deadline import Deadline
 from services.common.errors import FacetError
+from services.common.tracing.span import CURRENT
 
 
 class Expectation:
@@ -56,7 +57,8 @@ class Expectation:
         Raises DeadlineExceededError.
         """
         if self._admitted is not None:
-            with deadline.limits(self._admitted, "the deadline passed before it was admitted"):
+            late = "the deadline passed before it was admitted"
+            with CURRENT.get().begin("admission"), deadline.limits(self._admitted, late):
                 await self._admitted
 
     def admit(self) -> None:

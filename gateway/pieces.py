@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from facet.scheduler.v1 import scheduler_pb2
-from facet.type.v1 import model_pb2
+from facet.type.v1 import model_pb2, request_pb2
 from gateway.pixels import Pixels
 from gateway.requests import Output
 from gateway.shards import ShardLink
@@ -18,6 +18,7 @@ from services.common.errors import (
     OverloadedError,
 )
 from services.common.models.key import ModelKey
+from services.common.tracing.span import NOBODY, Span
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +46,10 @@ class Piece:
     links: list[ShardLink] = field(default_factory=list)
     """Shards that have it and have not answered."""
     last_error: FacetError | None = None
+    span: Span = NOBODY
+    """The request, or its step, that it belongs to."""
+    wait: Span = NOBODY
+    """Its wait for a lease."""
 
     @property
     def key(self) -> ModelKey:
@@ -71,6 +76,7 @@ class Piece:
             request_id=self.request_id,
             admitted=self.announced,
             explain=self.explain,
+            context=self.wait.context,
         )
 
 
@@ -120,6 +126,7 @@ class News:
         model: model_pb2.ModelVersion,
         images: int,
         deadline: Deadline,
+        context: request_pb2.RequestContext,
         *,
         confirm: bool,
     ) -> None:
@@ -130,6 +137,7 @@ class News:
             images=images,
             timeout_ms=deadline.remaining_ms,
             confirm=confirm,
+            context=context,
         )
 
     def abandoned(self, request_id: int) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 import structlog
 
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
-from facet.type.v1 import model_pb2
+from facet.type.v1 import model_pb2, request_pb2
 from gateway.coalescer import Coalescer
 from gateway.gate import Gate
 from gateway.pixels import Loan, PixelMemory, Pixels, picture_bytes
@@ -28,6 +30,8 @@ from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
 from services.common.shared_memory import NO_SHARED_MEMORY, shares_memory
 from services.common.statuses import from_status
+from services.common.tracing.context import of_requests
+from services.common.tracing.span import CURRENT
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +61,7 @@ def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> 
 class _Picture:
     content: bytes
     deadline: Deadline
+    context: request_pb2.RequestContext
 
 
 Outcome = Pixels | FacetError
@@ -78,9 +83,10 @@ class PreprocessingClient:
 
         Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
         """
-        pictures = [_Picture(image, deadline) for image in images]
         late = "the deadline passed during preprocessing"
-        outcomes = await self._coalescer(spec).submit(pictures, deadline, late)
+        with CURRENT.get().begin("prepare", pictures=len(images)) as span:
+            pictures = [_Picture(image, deadline, span.context) for image in images]
+            outcomes = await self._coalescer(spec).submit(pictures, deadline, late)
         done = [
             (place, item) for place, item in enumerate(outcomes) if not isinstance(item, FacetError)
         ]
@@ -118,7 +124,12 @@ class PreprocessingClient:
             except DrainingError:
                 continue  # it took nothing in; the next instance does
             except LinkLostError as error:
-                log.warning("preprocessing lost", pictures=len(pictures), error=error.message)
+                log.warning(
+                    "preprocessing lost",
+                    pictures=len(pictures),
+                    error=error.message,
+                    **of_requests(picture.context for picture in pictures),
+                )
                 # One of them may have killed the process. Alone, the innocent pass.
                 return [await self._call_alone(picture, spec) for picture in pictures]
 
@@ -133,7 +144,11 @@ class PreprocessingClient:
                     continue
                 except LinkLostError as error:
                     deaths += 1
-                    log.warning("preprocessing lost with one picture", error=error.message)
+                    log.warning(
+                        "preprocessing lost with one picture",
+                        error=error.message,
+                        **of_requests([picture.context]),
+                    )
                 except (DeadlineExceededError, UnavailableError) as error:
                     return error
         return ImageError(
@@ -145,6 +160,8 @@ class PreprocessingClient:
         _, link = await self._fleet.pick(deadline)
         contents = [picture.content for picture in pictures]
         request = preprocessing_pb2.PrepareRequest(timeout_ms=deadline.remaining_ms, input=spec)
+        for context, theirs in groupby(pictures, attrgetter("context")):
+            request.requests.add(context=context, pictures=len(list(theirs)))
         nbytes = picture_bytes(spec)
         loan = self._memory.lend(contents, nbytes) if link.shares_memory else None
         if loan is None:

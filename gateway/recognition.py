@@ -1,7 +1,11 @@
 """facet.recognition.v1: the public dialect ⇄ the pipeline."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
 
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from gateway.catalog import Catalog, ServedModel
@@ -11,7 +15,12 @@ from gateway.pipeline import Pipeline
 from services.common.deadline import Deadline
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
-from services.common.statuses import to_status
+from services.common.statuses import status_code, to_status
+from services.common.tracing.requests import Requests
+from services.common.tracing.span import CURRENT
+
+STREAMED: Final = "StreamRecognize"
+"""What a request of a stream is to logs."""
 
 
 class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
@@ -25,13 +34,16 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         limits: Limits,
         max_stream_requests: int,
         draining: asyncio.Event,
+        requests: Requests,
     ) -> None:
+        """`requests`: who is told of those that come in a stream."""
         self._pipeline = pipeline
         self._catalog = catalog
         self._models = models
         self._limits = limits
         self._max_stream_requests = max_stream_requests
         self._draining = draining
+        self._requests = requests
 
     async def Recognize(
         self, request: recognition_pb2.RecognizeRequest, context: ServicerContext
@@ -49,17 +61,27 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         context: ServicerContext,
     ) -> None:
         """Answer each request of a stream as its answer is ready."""
+        stream, numbers = CURRENT.get(), itertools.count(1)
 
         async def answer(
             item: recognition_pb2.StreamRecognizeRequest,
         ) -> recognition_pb2.StreamRecognizeResponse:
+            span = stream.part(next(numbers))
+            CURRENT.set(span)  # each has a task of its own
+            code = grpc.StatusCode.CANCELLED
             try:
                 deadline = self._limits.deadline(context.time_remaining())
                 response = await self._recognize(item.request, deadline)
+                code = grpc.StatusCode.OK
             except Exception as error:
+                failure = domain_error(error)
+                span.fail(failure)
+                code = status_code(failure)
                 return recognition_pb2.StreamRecognizeResponse(
-                    id=item.id, error=to_status(domain_error(error))
+                    id=item.id, error=to_status(failure, span.context.request_id)
                 )
+            finally:
+                self._requests.over(span, STREAMED, code)
             return recognition_pb2.StreamRecognizeResponse(id=item.id, response=response)
 
         await answer_stream(requests, context, answer, self._draining, self._max_stream_requests)

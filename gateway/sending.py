@@ -44,8 +44,11 @@ class Sender:
             model=lease.model,
             memory=self._memory.handle if link.shares_memory else None,
         )
-        for piece in pieces:
-            message = request.pieces.add(piece_id=piece.piece_id, images=len(piece.positions))
+        steps = [piece.span.begin("infer", shard=lease.shard) for piece in pieces]
+        for piece, step in zip(pieces, steps, strict=True):
+            message = request.pieces.add(
+                piece_id=piece.piece_id, images=len(piece.positions), context=step.context
+            )
             set_pixels(message, piece.pixels, shared=link.shares_memory)
             if piece.deadline < deadline:
                 message.timeout_ms = piece.deadline.remaining_ms
@@ -53,8 +56,9 @@ class Sender:
         try:
             return await link.call(request, deadline)
         finally:
-            for piece in pieces:
+            for piece, step in zip(pieces, steps, strict=True):
                 piece.links.remove(link)
+                step.end()
 
     def unwanted(self, pieces: Iterable[Piece], reason: inference_pb2.UnwantedReason) -> None:
         """Tell every shard that has some of these pieces that nobody waits for them any more."""

@@ -165,6 +165,7 @@ class RunningService:
         port = self._server.listen("127.0.0.1", 0)
         self.instance = Instance(name, settings.instance_id(name), "127.0.0.1", port)
         self.service = build(settings, Context(self.instance, registry))
+        self._server.interceptors += tuple(self.service.interceptors)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 

@@ -82,6 +82,10 @@ class ClusterPlan:
             "FACET_GATEWAYS": str(self.gateways),
         }
 
+    def _log_format(self) -> str:
+        """Text, unless something else is asked for: people read the files."""
+        return {**os.environ, **self.settings}.get("FACET_LOG_FORMAT") or "text"
+
     def _process(self, service: str, module: str, number: int) -> ProcessPlan:
         name = f"{service}-{number}"
         environment = {
@@ -89,6 +93,7 @@ class ClusterPlan:
             **os.environ,
             "FACET_HOME": str(self.home),
             **self.settings,
+            "FACET_LOG_FORMAT": self._log_format(),
             "FACET_NAME": name,
             "FACET_DIE_WITH_PARENT": "true",
         }

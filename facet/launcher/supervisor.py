@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ MAX_BACKOFF_S: Final = 10.0
 STEADY_S: Final = 10.0
 """A process that ran so long has recovered: its next death starts with the first backoff."""
 REASON_BYTES: Final = 4096
+UNTOLD: Final = frozenset(("timestamp", "level", "service", "instance", "event"))
+"""Fields of a line that say nothing to whoever knows which process it is from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,19 @@ class Supervisor:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - REASON_BYTES))
             lines = log.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+        return next((_readable(line) for line in reversed(lines) if line.strip()), "no output")
 
     def _log(self, plan: ProcessPlan) -> Path:
         return self._logs / f"{plan.name}.log"
+
+
+def _readable(line: str) -> str:
+    """A line of a log as people read it, where it was written for machines."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line.strip()
+    if not isinstance(fields, dict) or "event" not in fields:
+        return line.strip()
+    told = [f"{name}={value}" for name, value in fields.items() if name not in UNTOLD]
+    return " ".join([str(fields["event"]), *told])

@@ -20,7 +20,7 @@ class Aggregation(Service):
             Servicer(
                 "facet.aggregation.v1.AggregationService",
                 aggregation_pb2_grpc.add_AggregationServiceServicer_to_server,
-                AggregationServicer(self._draining),
+                AggregationServicer(self._draining, context.trail),
             ),
         )
 

@@ -1,18 +1,25 @@
 """facet.aggregation.v1: streams ⇄ `combine`."""
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
+
+import structlog
 
 from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
 from facet.recognition.v1 import recognition_pb2
-from facet.type.v1 import model_pb2
+from facet.type.v1 import model_pb2, request_pb2
 from services.aggregation.combine import combine_members, combine_pieces
 from services.common.errors import FacetError
 from services.common.rpc.calls import serve_calls_in_turn
 from services.common.rpc.context import ServicerContext
 from services.common.statuses import to_status
+from services.common.tracing.sparing import SparingLog
+from services.common.tracing.trail import SILENT, Hop, Trail
+
+log = structlog.get_logger(__name__)
 
 MAX_DESCRIPTORS: Final = 256
 """Descriptors that are kept; a thousand labels take some 100 KB."""
@@ -21,8 +28,10 @@ MAX_DESCRIPTORS: Final = 256
 class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
     """Combines, and remembers the descriptors that it was sent."""
 
-    def __init__(self, draining: asyncio.Event) -> None:
+    def __init__(self, draining: asyncio.Event, trail: Trail = SILENT) -> None:
         self._draining = draining
+        self._trail = trail
+        self._failures = SparingLog(log)
         self._descriptors: OrderedDict[str, model_pb2.ModelDescriptor] = OrderedDict()
 
     async def Combine(
@@ -30,7 +39,12 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
     ) -> None:
         """Serve one caller."""
         await serve_calls_in_turn(
-            requests, context, self._combine, aggregation_pb2.CombineResponse, self._draining
+            requests,
+            context,
+            self._combine,
+            aggregation_pb2.CombineResponse,
+            self._draining,
+            _concerned,
         )
 
     def _combine(self, request: aggregation_pb2.CombineRequest) -> aggregation_pb2.CombineResponse:
@@ -40,10 +54,20 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         descriptor = self._descriptor(item)
         if descriptor is None:
             return aggregation_pb2.CombinedItem(descriptor_needed=True)
+        began = time.monotonic()
         try:
             results = _combined(item, descriptor.labels)
         except FacetError as error:
+            self._failures.warning(
+                "not combined",
+                error.reason,
+                request_id=item.context.request_id,
+                error=error.message,
+            )
             return aggregation_pb2.CombinedItem(error=to_status(error))
+        if self._trail.active:
+            hop = Hop(item.context, began, time.monotonic(), {"images": item.images})
+            self._trail.hop("combined", hop)
         return aggregation_pb2.CombinedItem(results=results)
 
     def _descriptor(self, item: aggregation_pb2.CombineItem) -> model_pb2.ModelDescriptor | None:
@@ -62,3 +86,9 @@ def _combined(
     if item.members:
         return combine_members(item.members, item.rule, item.images, labels, item.top_k)
     return combine_pieces(item.pieces, item.images, labels, item.top_k)
+
+
+def _concerned(
+    request: aggregation_pb2.CombineRequest,
+) -> Iterator[request_pb2.RequestContext]:
+    return (item.context for item in request.items)

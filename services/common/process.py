@@ -24,11 +24,14 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
 from services.common.health import HealthServicer
+from services.common.http2.interceptor import Interceptor
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
 from services.common.registry import Instance, Registry, open_registry
 from services.common.settings import ServiceSettings, read_settings
 from services.common.shared_memory import MEMORY_KEY, host_key
+from services.common.tracing.opening import open_trail
+from services.common.tracing.trail import SILENT, Trail
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +58,8 @@ class Service:
 
     servicers: Sequence[Servicer] = ()
     """The gRPC services besides health and reflection."""
+    interceptors: Sequence[Interceptor] = ()
+    """What looks at the calls, in this order."""
     shared_port: int = 0
     """A port that other processes listen on as well, besides this one's own; 0: none."""
 
@@ -77,6 +82,8 @@ class Context:
 
     instance: Instance
     registry: Registry
+    trail: Trail = SILENT
+    """What is told of the requests that pass through the process."""
 
 
 def run_service(
@@ -90,15 +97,21 @@ def run_service(
     it had to give up later; the last line of the log says why.
     """
     try:
-        configure_logging("text", "info")  # for what is wrong with the settings
+        configure_logging(service=name)  # for what is wrong with the settings
         settings = read_settings(settings_type)
-        configure_logging(settings.log_format, settings.log_level)
-        uvloop.run(_Process(name, settings).run(partial(build, settings)))
+        process = _Process(name, settings)
+        configure_logging(
+            settings.log_format, settings.log_level, service=name, instance=process.instance_id
+        )
+        uvloop.run(process.run(partial(build, settings)))
     except ConfigurationError as error:
         log.error("cannot start", service=name, reason=error.message)
         sys.exit(EXIT_CANNOT_START)
     except FacetError as error:
         log.error("cannot go on", service=name, reason=error.message)
+        sys.exit(1)
+    except Exception:
+        log.exception("failed unexpectedly", service=name)
         sys.exit(1)
 
 
@@ -125,7 +138,10 @@ def _spare_the_collector() -> None:
 class _Process:
     def __init__(self, name: str, settings: ServiceSettings) -> None:
         self._name = name
+        self.instance_id = settings.instance_id(name)
         self._settings = settings
+        self._drained_by = Deadline.after(0)
+        """Until then what is left is delivered."""
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -142,14 +158,17 @@ class _Process:
                 settings.registry_url, consul_token=settings.consul_token_value
             )
         server = Server(settings.max_message_bytes)
+        trail = open_trail(self._name, self.instance_id, settings)
         try:
             instance = self._listen(server)
             with _settings_to_blame():
-                service = build(Context(instance, registry))
+                service = build(Context(instance, registry, trail))
+            server.interceptors += tuple(service.interceptors)
             await self._serve(server, service, instance, registry)
         finally:
             await server.stop(0)
             await registry.close()
+            await trail.close(self._drained_by.remaining_s)
         if self._failure is not None:
             raise self._failure
 
@@ -180,7 +199,7 @@ class _Process:
             )
         return Instance(
             self._name,
-            settings.instance_id(self._name),
+            self.instance_id,
             advertised,
             port,
             {MEMORY_KEY: host_key()},
@@ -245,7 +264,7 @@ class _Process:
             log.info("stopped", service=self._name, id=instance.id)
 
     async def _drain(self, server: Server, service: Service, health: HealthServicer) -> None:
-        deadline = Deadline.after(self._settings.drain_s)
+        self._drained_by = deadline = Deadline.after(self._settings.drain_s)
         try:
             async with asyncio.timeout(deadline.remaining_s):
                 await service.drain()

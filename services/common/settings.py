@@ -80,10 +80,17 @@ class ServiceSettings(CommonSettings):
     """Bytes of the largest message that is taken in; -1: no limit."""
     die_with_parent: bool = False
     """Stop when the process that started this one ends, however it ends."""
-    log_format: Literal["text", "json"] = "text"
-    """How log lines are written to standard error."""
+    log_format: Literal["", "text", "json"] = ""
+    """How log lines are written to standard error: text for people or json for collectors; empty:
+    text where that is a terminal, else json."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are written."""
+    traces: str = ""
+    """Where spans of requests are sent, by OTLP over gRPC, such as http://localhost:4317; empty:
+    nowhere."""
+    traces_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of requests that are traced, of those whose caller has not decided it; the gateway's
+    counts."""
 
     def instance_id(self, service: str) -> str:
         """Return a new id for this process: its name and something that no other has."""

@@ -1,7 +1,8 @@
 """Domain errors ⇄ gRPC statuses, in one table.
 
-Every status carries a google.rpc.ErrorInfo (the reason), and a google.rpc.RetryInfo where
-another try is worth it: see https://google.aip.dev/193.
+Every status carries a google.rpc.ErrorInfo (the reason), a google.rpc.RetryInfo where another
+try is worth it, and a google.rpc.RequestInfo where a whole request failed: see
+https://google.aip.dev/193.
 """
 
 import math
@@ -76,14 +77,19 @@ def status_code(error: FacetError) -> grpc.StatusCode:
     return STATUS_CODES[type(error)]
 
 
-def to_status(error: FacetError) -> status_pb2.Status:
-    """Return the error as a google.rpc.Status with its details."""
+def to_status(error: FacetError, request_id: str = "") -> status_pb2.Status:
+    """Return the error as a google.rpc.Status with its details.
+
+    `request_id` is that of the request that failed as a whole, for its caller.
+    """
     status = status_pb2.Status(code=status_code(error).value[0], message=error.message)
     status.details.append(_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)))
     if isinstance(error, OverloadedError):
         delay = duration_pb2.Duration(nanos=0)
         delay.FromNanoseconds(math.ceil(error.retry_after_s * 1e9))
         status.details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
+    if request_id:
+        status.details.append(_pack(error_details_pb2.RequestInfo(request_id=request_id)))
     return status
 
 
@@ -103,7 +109,9 @@ def from_status(status: status_pb2.Status) -> FacetError:
 
 
 def _pack(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo,
+    message: error_details_pb2.ErrorInfo
+    | error_details_pb2.RetryInfo
+    | error_details_pb2.RequestInfo,
 ) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)

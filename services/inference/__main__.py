@@ -54,7 +54,7 @@ class InferenceShard(Service):
             max_batch=settings.max_batch,
             budget_bytes=settings.model_memory_bytes or default_budget(),
         )
-        self._device = Device(self._host.find)
+        self._device = Device(self._host.find, context.trail)
         self._shard = Shard(context.instance, self._host, self._device)
         self._draining = asyncio.Event()
         self._servicer = InferenceServicer(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -12,12 +12,14 @@ import numpy.typing as npt
 import structlog
 
 from facet.inference.v1 import inference_pb2
+from facet.type.v1 import request_pb2
 from services.common.deadline import Deadline
 from services.common.errors import FacetError, InternalError, InvalidRequestError
 from services.common.models.input_spec import InputSpec
 from services.common.shared_memory import Attachments
 from services.common.statuses import to_status
 from services.common.tensors import to_message
+from services.common.tracing.context import of_requests
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +48,11 @@ class Part:
     def images(self) -> int:
         """Images of all its pieces."""
         return sum(piece.images for piece in self.request.pieces)
+
+    @property
+    def contexts(self) -> Iterator[request_pb2.RequestContext]:
+        """The requests that its pieces are of."""
+        return (piece.context for piece in self.request.pieces)
 
     @property
     def wanted(self) -> bool:
@@ -116,6 +123,8 @@ class PieceInput:
     piece_id: int
     pixels: Pixels
     """uint8 [images, height, width, channels]"""
+    context: request_pb2.RequestContext
+    """Whose it is."""
 
 
 def unpack(
@@ -143,7 +152,8 @@ def unpack(
                 f"{flat.size} bytes",
                 reason="WRONG_SHAPE",
             )
-        pieces.append(PieceInput(piece.piece_id, flat.reshape(piece.images, *spec.shape)))
+        pixels = flat.reshape(piece.images, *spec.shape)
+        pieces.append(PieceInput(piece.piece_id, pixels, piece.context))
     return pieces
 
 
@@ -166,7 +176,8 @@ def _run_range(
         scores = run(batch[0] if len(batch) == 1 else np.concatenate(batch))
     except Exception as error:
         if end - first == 1:
-            log.warning("the model failed on a piece", error=repr(error))
+            whose = of_requests([pieces[first].context])
+            log.warning("the model failed on a piece", error=repr(error), **whose)
             return {first: InternalError(f"the model failed: {error}", reason="MODEL_FAILED")}
         middle = (first + end) // 2
         return _run_range(pieces, run, first, middle) | _run_range(pieces, run, middle, end)

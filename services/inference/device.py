@@ -7,13 +7,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import structlog
+
 from facet.inference.v1 import inference_pb2
 from services.common.errors import DeadlineExceededError, FacetError
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
+from services.common.tracing.context import of_requests
+from services.common.tracing.trail import SILENT, Batch, Hop, Trail
 from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
 from services.inference.clock import DeviceClock
 from services.inference.loaded_model import LoadedModel
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -40,12 +46,13 @@ class Device:
     parts are set on the event loop.
     """
 
-    def __init__(self, find: Callable[[ModelKey], LoadedModel]) -> None:
+    def __init__(self, find: Callable[[ModelKey], LoadedModel], trail: Trail = SILENT) -> None:
         self.on_start: Callable[[], None] = lambda: None
         """Called whenever a batch begins."""
         self.load = Load()
         self.clock = DeviceClock()
         self._find = find
+        self._trail = trail
         self._batches: deque[tuple[list[Part], Finished]] = deque()
         self._submitted = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "device")
@@ -92,8 +99,11 @@ class Device:
                 self.clock.ended(ran, time.monotonic())
                 self._count(work)
             work.answer()
+            if self._trail.active and ran is not None:
+                work.tell(self._trail)
             for part in parts:
                 if not part.answer.done():
+                    log.debug("too late for its batch", **of_requests(part.contexts))
                     part.answer.set_exception(
                         DeadlineExceededError("the deadline passed before the batch ran")
                     )
@@ -172,6 +182,29 @@ class _Work:
         for part, ran, _ in self._parts:
             part.count_wasted(wasted, ran, now)
         return wasted
+
+    def tell(self, trail: Trail) -> None:
+        """Tell of the batch, and of every request that had a part in it."""
+        assert self.model is not None
+        ended, grant = time.monotonic(), self._parts[0][0].request.grant_id
+        hops = []
+        for part, _, places in self._parts:
+            for place in places:
+                piece = self.pieces[place]
+                fields: dict[str, str | int] = {
+                    "batch": grant,
+                    "batch_images": self.images,
+                    "images": len(piece.pixels),
+                    "queue_us": int((self._started - part.received) * 1e6),
+                    "device_us": self.device_us,
+                }
+                if error := self._outcomes[place].error.message:
+                    fields["error"] = error
+                hops.append(Hop(piece.context, part.received, ended, fields))
+        model = str(self.model.version.manifest.key)
+        fields = {"batch": grant, "model": model, "images": self.images}
+        ran = Batch("batch", self._started, self._started + self.device_us / 1e6, fields)
+        trail.batch("inferred", ran, hops)
 
     def answer(self) -> None:
         """Give every part that still waits its outputs."""

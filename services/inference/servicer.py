@@ -1,12 +1,13 @@
 """facet.inference.v1: streams ⇄ the shard."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Final
 
 from facet.cluster.v1 import cluster_pb2
 from facet.inference.v1 import inference_pb2, inference_pb2_grpc
+from facet.type.v1 import request_pb2
 from services.common.errors import FacetError
 from services.common.models.key import ModelKey
 from services.common.rpc.calls import serve_calls
@@ -46,7 +47,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                 return None
             return await self._shard.infer(caller, request)
 
-        await serve_calls(requests, context, handle, inference_pb2.InferResponse, self._draining)
+        await serve_calls(
+            requests, context, handle, inference_pb2.InferResponse, self._draining, _concerned
+        )
 
     async def WatchShard(
         self, request: inference_pb2.WatchShardRequest, context: ServicerContext
@@ -102,3 +105,7 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()  # it may have been set in the very moment in which the time was over
+
+
+def _concerned(request: inference_pb2.InferRequest) -> Iterator[request_pb2.RequestContext]:
+    return (piece.context for piece in request.pieces)

@@ -15,6 +15,7 @@ from services.common.models.key import ModelKey
 from services.common.registry import Instance
 from services.common.scheduling.costs import Ran
 from services.common.scheduling.lead import Lead
+from services.common.tracing.context import of_requests
 from services.inference.batch import Caller, Part
 from services.inference.device import Device
 from services.inference.grants import GrantBook
@@ -122,7 +123,8 @@ class Shard:
                     await self._expiry_changed.wait()
             except TimeoutError:
                 for grant_id, parts in self._grants.expire(time.monotonic()):
-                    log.debug("grant expired", grant=grant_id, parts=len(parts))
+                    whose = of_requests(each for part in parts for each in part.contexts)
+                    log.debug("grant expired", grant=grant_id, parts=len(parts), **whose)
                     self._submit(grant_id, parts)
 
     # Grants, from the scheduler.

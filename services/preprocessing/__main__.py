@@ -26,7 +26,9 @@ class Preprocessing(Service):
             Servicer(
                 "facet.preprocessing.v1.PreprocessingService",
                 preprocessing_pb2_grpc.add_PreprocessingServiceServicer_to_server,
-                PreprocessingServicer(limits, self._pool, settings.threads, self._draining),
+                PreprocessingServicer(
+                    limits, self._pool, settings.threads, self._draining, context.trail
+                ),
             ),
         )
 

@@ -1,7 +1,8 @@
 """facet.preprocessing.v1: streams ⇄ `prepare`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facet.preprocessing.v1 import preprocessing_pb2, preprocessing_pb2_grpc
+from facet.type.v1 import request_pb2
 from services.common.deadline import Deadline
 from services.common.errors import DeadlineExceededError, FacetError, ImageError
 from services.common.models.input_spec import InputSpec
@@ -16,6 +18,8 @@ from services.common.rpc.calls import serve_calls
 from services.common.rpc.context import ServicerContext
 from services.common.shared_memory import Attachments
 from services.common.statuses import to_status
+from services.common.tracing.trail import SILENT, Trail
+from services.preprocessing.account import Account
 from services.preprocessing.header import Content
 from services.preprocessing.limits import Limits
 from services.preprocessing.prepare import prepare
@@ -25,12 +29,18 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
     """Decodes on a pool of threads; the decoders let go of the interpreter's lock."""
 
     def __init__(
-        self, limits: Limits, pool: Executor, threads: int, draining: asyncio.Event
+        self,
+        limits: Limits,
+        pool: Executor,
+        threads: int,
+        draining: asyncio.Event,
+        trail: Trail = SILENT,
     ) -> None:
         self._limits = limits
         self._pool = pool
         self._threads = threads
         self._draining = draining
+        self._account = Account(trail)
 
     async def Prepare(
         self, requests: AsyncIterator[preprocessing_pb2.PrepareRequest], context: ServicerContext
@@ -42,11 +52,13 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
             partial(self._prepare, Attachments()),
             preprocessing_pb2.PrepareResponse,
             self._draining,
+            _concerned,
         )
 
     async def _prepare(
         self, attachments: Attachments, request: preprocessing_pb2.PrepareRequest
     ) -> preprocessing_pb2.PrepareResponse:
+        began = time.monotonic()
         spec = InputSpec.from_message(request.input)
         deadline = Deadline.after_ms(request.timeout_ms)
         jobs = [_Job(content) for content in request.images]
@@ -68,6 +80,7 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
                 for first in range(threads)
             )
         )
+        self._account.prepared(request, [job.error for job in jobs], began)
         return preprocessing_pb2.PrepareResponse(images=[job.result for job in jobs])
 
     def _run(self, jobs: list["_Job"], spec: InputSpec, deadline: Deadline) -> None:
@@ -86,6 +99,7 @@ class _Job:
 
     def __init__(self, content: Content, target: npt.NDArray[np.uint8] | None = None) -> None:
         self.result = preprocessing_pb2.PreparedImage()
+        self.error: FacetError | None = None
         self._content = content
         self._target = target
 
@@ -102,4 +116,11 @@ class _Job:
             self.result.stored = True
 
     def fail(self, error: FacetError) -> None:
+        self.error = error
         self.result.error.CopyFrom(to_status(error))
+
+
+def _concerned(
+    request: preprocessing_pb2.PrepareRequest,
+) -> Iterator[request_pb2.RequestContext]:
+    return (theirs.context for theirs in request.requests)

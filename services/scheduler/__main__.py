@@ -25,7 +25,7 @@ class SchedulerService(Service):
     def __init__(self, settings: ServiceSettings, context: Context) -> None:
         self._context = context
         self.core = Scheduler(context.instance.id)
-        self._desk = Desk(self.core)
+        self._desk = Desk(self.core, context.trail)
         self._campaign: asyncio.Task[None] | None = None
         self.servicers = (
             Servicer(

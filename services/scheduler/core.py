@@ -207,17 +207,21 @@ class Scheduler:
         """Return the grants that credits and waiting pieces allow, leased from now on."""
         return self._granting.assign(now)
 
-    def expire(self, now: float) -> list[PieceKey]:
+    def piece(self, key: PieceKey) -> Piece | None:
+        """Return a piece that is queued or leased."""
+        return self._leases.pieces.get(key)
+
+    def expire(self, now: float) -> list[Piece]:
         """Take back overdue leases; return the pieces dropped because their deadline passed."""
         self._fleet.expire(now)
         self._expected.expire(now)
         for lease in self._leases.expired(now):
             self._take_back(lease.grant.grant_id)
-        dropped: list[PieceKey] = []
+        dropped: list[Piece] = []
         for key, piece in list(self._leases.pieces.items()):
             if piece.deadline <= now:
                 self.piece_expired(key, now)
-                dropped.append(key)
+                dropped.append(piece)
         return dropped
 
     def orders(self, now: float) -> list[Order]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+from facet.type.v1 import request_pb2
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 
@@ -45,6 +46,10 @@ class Piece:
     """What its request was predicted to take; the last piece of a request has it."""
     avoid: frozenset[str] = frozenset()
     """Shards that a lease of this piece came to nothing on."""
+    since: float = 0.0
+    """When it came, in seconds on the scheduler's clock."""
+    context: request_pb2.RequestContext | None = None
+    """Whose it is, as its caller knows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from facet.scheduler.v1 import scheduler_pb2
+from facet.type.v1 import request_pb2
 from services.common.scheduling.costs import Ran
+from services.common.tracing.trail import SILENT, Trail
+from services.scheduler.account import Account
 from services.scheduler.core import Scheduler
 from services.scheduler.descriptors import Grant, PieceKey, Refusal
 from services.scheduler.expected import RequestKey
@@ -62,9 +65,10 @@ class Outbox(Generic[T]):
 class Desk:
     """Applies messages to the core and delivers what follows."""
 
-    def __init__(self, core: Scheduler) -> None:
+    def __init__(self, core: Scheduler, trail: Trail = SILENT) -> None:
         self.leading = False
         self._core = core
+        self._account = Account(core, trail)
         self._stream_numbers = itertools.count(1)
         self._dispatchers: dict[str, Outbox[scheduler_pb2.DispatchResponse]] = {}
         self._shards: dict[str, Outbox[scheduler_pb2.PullResponse]] = {}
@@ -125,17 +129,18 @@ class Desk:
         now = time.monotonic()
         for expected in expected_in(key, request, now):
             if (refusal := self._core.expect(expected, now)) is not None:
-                self._refuse(expected.key, refusal)
+                self._refuse(expected.key, refusal, expected.context)
             elif expected.confirm:
                 admitted = scheduler_pb2.DispatchResponse(admitted=[expected.key.request_id])
                 self._dispatchers[key].put(admitted)
+                self._account.admitted(expected, now)
         for abandoned in request.abandoned:
             self._core.expected_no_more(RequestKey(key, abandoned), now)
         for request_id, pieces in requests_in(key, request, now).items():
             if request_id is None:
                 self._core.enqueue(pieces)
             elif (refusal := self._core.request(pieces, now)) is not None:
-                self._refuse(RequestKey(key, request_id), refusal)
+                self._refuse(RequestKey(key, request_id), refusal, pieces[0].context)
         came = {piece.request_id: piece.piece_id for piece in request.enqueue if piece.admitted}
         for request_id, last in came.items():
             self._core.expected_came(RequestKey(key, request_id), PieceKey(key, last), now)
@@ -146,6 +151,7 @@ class Desk:
         for piece_id in request.expired:
             self._core.piece_expired(PieceKey(key, piece_id), now)
         for lost in request.lost:
+            self._account.lost(PieceKey(key, lost.piece_id), lost.grant_id)
             self._core.piece_lost(
                 PieceKey(key, lost.piece_id), lost.grant_id, unreachable=lost.shard_unreachable
             )
@@ -181,7 +187,7 @@ class Desk:
             await asyncio.sleep(TICK_S)
             dropped = self._core.expire(time.monotonic())
             if dropped:
-                log.debug("deadlines passed", pieces=len(dropped))
+                self._account.dropped(dropped)
             self._assign()
             self._tell_wasted()
 
@@ -191,7 +197,13 @@ class Desk:
             for dispatcher in self._dispatchers.values():
                 dispatcher.put(scheduler_pb2.DispatchResponse(wasted_images=self._told_wasted))
 
-    def _refuse(self, request: RequestKey, refusal: Refusal) -> None:
+    def _refuse(
+        self,
+        request: RequestKey,
+        refusal: Refusal,
+        context: request_pb2.RequestContext | None,
+    ) -> None:
+        self._account.refused(refusal, context)
         refused = refusal_message(request.request_id, refusal)
         self._dispatchers[request.dispatcher].put(
             scheduler_pb2.DispatchResponse(refusals=[refused])
@@ -200,6 +212,7 @@ class Desk:
     def _assign(self) -> None:
         now = time.monotonic()
         for grant in self._core.assign(now):
+            self._account.granted(grant, now)
             self._deliver(grant)
         for order in self._core.orders(now):
             self._shards[order.shard].put(order_message(order))

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from facet.type.v1 import request_pb2
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import CostModel, Ran
 from services.scheduler.descriptors import Promise
@@ -29,6 +30,8 @@ class Expected:
     tenant: str = ""
     confirm: bool = False
     """Its dispatcher waits to hear that it was admitted."""
+    context: request_pb2.RequestContext | None = None
+    """As its caller knows it."""
 
 
 class _Way:

@@ -35,6 +35,8 @@ def requests_in(
                 deadline=now + descriptor.timeout_ms / 1000,
                 tenant=descriptor.tenant,
                 explain=descriptor.explain,
+                since=now,
+                context=descriptor.context,
             )
         )
     return requests
@@ -52,6 +54,7 @@ def expected_in(
             deadline=now + request.timeout_ms / 1000,
             tenant=request.tenant,
             confirm=request.confirm,
+            context=request.context,
         )
 
 

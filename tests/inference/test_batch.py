@@ -17,6 +17,7 @@ from services.common.errors import FacetError, InternalError, InvalidRequestErro
 from services.common.shared_memory import Attachments
 from services.common.statuses import from_status
 from services.common.tensors import to_array
+from services.common.tracing.span import NOBODY
 from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
 from tests.inference.models import pictures, scores_of
 from tests.models.contents import SPEC
@@ -39,7 +40,9 @@ PIECES = st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=5), min_size
 @repeatable
 @given(PIECES)
 def test_all_but_the_poison_pieces_are_answered(values: list[list[int]]) -> None:
-    pieces = [PieceInput(place, pictures(*piece)) for place, piece in enumerate(values)]
+    pieces = [
+        PieceInput(place, pictures(*piece), NOBODY.context) for place, piece in enumerate(values)
+    ]
     outcomes = run_pieces(pieces, model)
     assert sorted(outcomes) == list(range(len(values)))
     for place, piece in enumerate(values):
@@ -59,7 +62,7 @@ def test_a_healthy_batch_is_one_run() -> None:
         runs.append(len(images))
         return model(images)
 
-    run_pieces([PieceInput(n, pictures(n, n)) for n in range(8)], counting)
+    run_pieces([PieceInput(n, pictures(n, n), NOBODY.context) for n in range(8)], counting)
     assert runs == [16]
 
 
@@ -70,7 +73,10 @@ def test_one_poison_piece_costs_few_runs() -> None:
         runs.append(len(images))
         return model(images)
 
-    run_pieces([PieceInput(n, pictures(POISON if n == 11 else 1)) for n in range(32)], counting)
+    run_pieces(
+        [PieceInput(n, pictures(POISON if n == 11 else 1), NOBODY.context) for n in range(32)],
+        counting,
+    )
     assert len(runs) == 1 + 2 * 5
 
 

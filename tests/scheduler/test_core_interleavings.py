@@ -247,7 +247,7 @@ class Scheduling(Account):
             if grant.expires <= self.now:
                 self.take_back(grant)
         over = {key for key, piece in self.pieces.items() if piece.deadline <= self.now}
-        dropped = self.scheduler.expire(self.now)
+        dropped = [piece.key for piece in self.scheduler.expire(self.now)]
         assert len(dropped) == len(set(dropped))
         assert over <= set(dropped)
         for key in over:

@@ -75,10 +75,13 @@ class ServerCall(Stream):
         super().__init__(connection, stream_id, server.max_message_bytes)
         self._server = server
         self._serving = connection
-        self._headers = headers
+        self.headers = headers
+        """As they came, metadata among them."""
         self.path = ""
         """Such as /facet.recognition.v1.RecognitionService/Recognize."""
         self._handler: Any = None
+        self._trailing = b""
+        """What the caller is told at the end besides the status, as a block of headers."""
         self._over = False
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -88,7 +91,7 @@ class ServerCall(Stream):
 
     def start(self) -> None:
         """Find out what is asked for, and begin to serve it."""
-        fields = dict(self._headers)
+        fields = dict(self.headers)
         kind = fields.get(b"content-type", b"")
         if kind != _CONTENT_TYPE and not kind.startswith(_CONTENT_TYPES):
             self._refuse(b"415")
@@ -160,6 +163,10 @@ class ServerCall(Stream):
         """End the call with that status."""
         raise AbortedError(code, details, trailing_metadata)
 
+    def set_trailing_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Tell the caller this when the call ends, however it ends."""
+        self._trailing = header_block(encode_metadata(metadata))
+
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline; None when it has none."""
         if self._deadline is None:
@@ -169,7 +176,7 @@ class ServerCall(Stream):
     def invocation_metadata(self) -> Metadata:
         """Return what the caller sent along."""
         try:
-            return decode_metadata(self._headers)
+            return decode_metadata(self.headers)
         except ProtocolError as error:
             raise AbortedError(grpc.StatusCode.INTERNAL, str(error), ()) from None
 
@@ -234,7 +241,7 @@ class ServerCall(Stream):
         except StreamFailedError:
             pass  # nobody is there to be told
         except Exception as error:
-            log.exception("a handler failed", path=dict(self._headers).get(b":path"))
+            log.exception("a handler failed", path=dict(self.headers).get(b":path"))
             self.finish(grpc.StatusCode.UNKNOWN, f"unexpected {type(error).__name__}: {error}")
 
     async def _handle(self) -> None:
@@ -297,7 +304,7 @@ class ServerCall(Stream):
             )
         )
         self._tell_the_end(grpc.StatusCode.OK)
-        self.end(frame(Kind.HEADERS, _LAST, stream_id, _OK))
+        self.end(frame(Kind.HEADERS, _LAST, stream_id, _OK + self._trailing))
 
     # Ending.
 
@@ -316,6 +323,7 @@ class ServerCall(Stream):
             if details:
                 status.append((b"grpc-message", encode_message(details[:MAX_DETAILS])))
             block = header_block([*status, *encode_metadata(trailing)])
+        block += self._trailing
         if not self._opened:
             self._opened = True
             block = _OPENING + block

@@ -7,14 +7,16 @@ only tells something has call_id 0 and no response.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from facet.type.v1 import request_pb2
 from services.common.errors import FacetError, InternalError
 from services.common.rpc.context import ServicerContext
 from services.common.statuses import to_status
+from services.common.tracing.context import of_requests
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +49,12 @@ async def serve_calls(
     handle: Callable[[Request], Awaitable[Response | None]],
     failed: Callable[[], Response],
     draining: asyncio.Event,
+    concerns: Callable[[Request], Iterable[request_pb2.RequestContext]] = lambda _: (),
 ) -> None:
     """Write the response of each request as it is ready; `failed` makes one for an error.
 
     `handle` is begun in the order of the requests; it returns None for one that only tells
-    something.
+    something. `concerns` returns the callers' requests that one is for, for the log.
     """
 
     async def answer(request: Request) -> Response | None:
@@ -59,7 +62,7 @@ async def serve_calls(
             if (response := await handle(request)) is None:
                 return None
         except Exception as error:
-            response = _failure(error, failed)
+            response = _failure(error, failed, concerns(request))
         response.call_id = request.call_id
         return response
 
@@ -72,6 +75,7 @@ async def serve_calls_in_turn(
     handle: Callable[[Request], Response],
     failed: Callable[[], Response],
     draining: asyncio.Event,
+    concerns: Callable[[Request], Iterable[request_pb2.RequestContext]] = lambda _: (),
 ) -> None:
     """Like `serve_calls`, for a handler that waits for nothing: it needs no task for each call."""
 
@@ -80,18 +84,23 @@ async def serve_calls_in_turn(
             try:
                 response = handle(request)
             except Exception as error:
-                response = _failure(error, failed)
+                response = _failure(error, failed, concerns(request))
             response.call_id = request.call_id
             await context.write(response)
 
     await _until(draining, answer_all())
 
 
-def domain_error(error: Exception) -> FacetError:
-    """Return the error as one that may leave the process; logs what should not have happened."""
+def domain_error(
+    error: Exception, concerned: Iterable[request_pb2.RequestContext] = ()
+) -> FacetError:
+    """Return the error as one that may leave the process; logs what should not have happened.
+
+    `concerned` are the callers' requests that fail by it, where it is not the current one.
+    """
     if isinstance(error, FacetError):
         return error
-    log.error("a call failed unexpectedly", exc_info=error)
+    log.error("a call failed unexpectedly", exc_info=error, **of_requests(concerned))
     return InternalError("an unexpected error; see the log")
 
 
@@ -147,7 +156,11 @@ async def _until(draining: asyncio.Event, work: Coroutine[Any, Any, None]) -> No
         await asyncio.gather(working, drained, return_exceptions=True)
 
 
-def _failure(error: Exception, failed: Callable[[], Response]) -> Response:
+def _failure(
+    error: Exception,
+    failed: Callable[[], Response],
+    concerned: Iterable[request_pb2.RequestContext],
+) -> Response:
     response = failed()
-    response.error.CopyFrom(to_status(domain_error(error)))
+    response.error.CopyFrom(to_status(domain_error(error, concerned)))
     return response

@@ -110,10 +110,10 @@ class Fleet(Generic[L]):
         named = {instance.id: instance for instance in view.instances}
         for name in self._links.keys() - named.keys():
             self._links.pop(name).retire()
-            log.info("instance left", service=self.service, instance=name)
+            log.info("instance left", peer_service=self.service, peer=name)
         for name in sorted(named.keys() - self._links.keys()):
             self._links[name] = link = self._connect(named[name], self._notify)
-            log.info("instance joined", service=self.service, instance=name)
+            log.info("instance joined", peer_service=self.service, peer=name)
             running.create_task(link.run(), name=f"link to {name}")
         self._notify()
 

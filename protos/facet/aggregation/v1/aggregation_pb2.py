@@ -24,29 +24,30 @@ _sym_db = _symbol_database.Default()
 
 from facet.recognition.v1 import recognition_pb2 as facet_dot_recognition_dot_v1_dot_recognition__pb2
 from facet.type.v1 import model_pb2 as facet_dot_type_dot_v1_dot_model__pb2
+from facet.type.v1 import request_pb2 as facet_dot_type_dot_v1_dot_request__pb2
 from facet.type.v1 import tensor_pb2 as facet_dot_type_dot_v1_dot_tensor__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&facet/aggregation/v1/aggregation.proto\x12\x14\x66\x61\x63\x65t.aggregation.v1\x1a&facet/recognition/v1/recognition.proto\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/tensor.proto\x1a\x17google/rpc/status.proto\"g\n\x0e\x43ombineRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\x30\n\x05items\x18\x03 \x03(\x0b\x32!.facet.aggregation.v1.CombineItem\"\x8e\x02\n\x0b\x43ombineItem\x12\x19\n\x11\x64\x65scriptor_digest\x18\x01 \x01(\t\x12\x32\n\ndescriptor\x18\x02 \x01(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x31\n\x06pieces\x18\x04 \x03(\x0b\x32!.facet.aggregation.v1.PieceScores\x12\r\n\x05top_k\x18\x05 \x01(\r\x12\x33\n\x07members\x18\x06 \x03(\x0b\x32\".facet.aggregation.v1.MemberScores\x12)\n\x04rule\x18\x07 \x01(\x0e\x32\x1b.facet.type.v1.EnsembleRule\"Q\n\x0cMemberScores\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x31\n\x06pieces\x18\x02 \x03(\x0b\x32!.facet.aggregation.v1.PieceScores\"G\n\x0bPieceScores\x12\x11\n\tpositions\x18\x01 \x03(\r\x12%\n\x06scores\x18\x02 \x01(\x0b\x32\x15.facet.type.v1.Tensor\"x\n\x0f\x43ombineResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x31\n\x05items\x18\x03 \x03(\x0b\x32\".facet.aggregation.v1.CombinedItem\"\x80\x01\n\x0c\x43ombinedItem\x12\x19\n\x11\x64\x65scriptor_needed\x18\x01 \x01(\x08\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x32\n\x07results\x18\x03 \x03(\x0b\x32!.facet.recognition.v1.ImageResult2p\n\x12\x41ggregationService\x12Z\n\x07\x43ombine\x12$.facet.aggregation.v1.CombineRequest\x1a%.facet.aggregation.v1.CombineResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&facet/aggregation/v1/aggregation.proto\x12\x14\x66\x61\x63\x65t.aggregation.v1\x1a&facet/recognition/v1/recognition.proto\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1b\x66\x61\x63\x65t/type/v1/request.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/tensor.proto\x1a\x17google/rpc/status.proto\"g\n\x0e\x43ombineRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\x30\n\x05items\x18\x03 \x03(\x0b\x32!.facet.aggregation.v1.CombineItem\"\xbe\x02\n\x0b\x43ombineItem\x12\x19\n\x11\x64\x65scriptor_digest\x18\x01 \x01(\t\x12\x32\n\ndescriptor\x18\x02 \x01(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x31\n\x06pieces\x18\x04 \x03(\x0b\x32!.facet.aggregation.v1.PieceScores\x12\r\n\x05top_k\x18\x05 \x01(\r\x12\x33\n\x07members\x18\x06 \x03(\x0b\x32\".facet.aggregation.v1.MemberScores\x12)\n\x04rule\x18\x07 \x01(\x0e\x32\x1b.facet.type.v1.EnsembleRule\x12.\n\x07\x63ontext\x18\x08 \x01(\x0b\x32\x1d.facet.type.v1.RequestContext\"Q\n\x0cMemberScores\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x31\n\x06pieces\x18\x02 \x03(\x0b\x32!.facet.aggregation.v1.PieceScores\"G\n\x0bPieceScores\x12\x11\n\tpositions\x18\x01 \x03(\r\x12%\n\x06scores\x18\x02 \x01(\x0b\x32\x15.facet.type.v1.Tensor\"x\n\x0f\x43ombineResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x31\n\x05items\x18\x03 \x03(\x0b\x32\".facet.aggregation.v1.CombinedItem\"\x80\x01\n\x0c\x43ombinedItem\x12\x19\n\x11\x64\x65scriptor_needed\x18\x01 \x01(\x08\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x32\n\x07results\x18\x03 \x03(\x0b\x32!.facet.recognition.v1.ImageResult2p\n\x12\x41ggregationService\x12Z\n\x07\x43ombine\x12$.facet.aggregation.v1.CombineRequest\x1a%.facet.aggregation.v1.CombineResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'facet.aggregation.v1.aggregation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMBINEREQUEST']._serialized_start=184
-  _globals['_COMBINEREQUEST']._serialized_end=287
-  _globals['_COMBINEITEM']._serialized_start=290
-  _globals['_COMBINEITEM']._serialized_end=560
-  _globals['_MEMBERSCORES']._serialized_start=562
-  _globals['_MEMBERSCORES']._serialized_end=643
-  _globals['_PIECESCORES']._serialized_start=645
-  _globals['_PIECESCORES']._serialized_end=716
-  _globals['_COMBINERESPONSE']._serialized_start=718
-  _globals['_COMBINERESPONSE']._serialized_end=838
-  _globals['_COMBINEDITEM']._serialized_start=841
-  _globals['_COMBINEDITEM']._serialized_end=969
-  _globals['_AGGREGATIONSERVICE']._serialized_start=971
-  _globals['_AGGREGATIONSERVICE']._serialized_end=1083
+  _globals['_COMBINEREQUEST']._serialized_start=213
+  _globals['_COMBINEREQUEST']._serialized_end=316
+  _globals['_COMBINEITEM']._serialized_start=319
+  _globals['_COMBINEITEM']._serialized_end=637
+  _globals['_MEMBERSCORES']._serialized_start=639
+  _globals['_MEMBERSCORES']._serialized_end=720
+  _globals['_PIECESCORES']._serialized_start=722
+  _globals['_PIECESCORES']._serialized_end=793
+  _globals['_COMBINERESPONSE']._serialized_start=795
+  _globals['_COMBINERESPONSE']._serialized_end=915
+  _globals['_COMBINEDITEM']._serialized_start=918
+  _globals['_COMBINEDITEM']._serialized_end=1046
+  _globals['_AGGREGATIONSERVICE']._serialized_start=1048
+  _globals['_AGGREGATIONSERVICE']._serialized_end=1160
 # @@protoc_insertion_point(module_scope)

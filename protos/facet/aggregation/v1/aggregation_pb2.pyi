@@ -1,5 +1,6 @@
 from facet.recognition.v1 import recognition_pb2 as _recognition_pb2
 from facet.type.v1 import model_pb2 as _model_pb2
+from facet.type.v1 import request_pb2 as _request_pb2
 from facet.type.v1 import tensor_pb2 as _tensor_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
@@ -21,7 +22,7 @@ class CombineRequest(_message.Message):
     def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., items: _Optional[_Iterable[_Union[CombineItem, _Mapping]]] = ...) -> None: ...
 
 class CombineItem(_message.Message):
-    __slots__ = ("descriptor_digest", "descriptor", "images", "pieces", "top_k", "members", "rule")
+    __slots__ = ("descriptor_digest", "descriptor", "images", "pieces", "top_k", "members", "rule", "context")
     DESCRIPTOR_DIGEST_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +30,7 @@ class CombineItem(_message.Message):
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     descriptor_digest: str
     descriptor: _model_pb2.ModelDescriptor
     images: int
@@ -36,7 +38,8 @@ class CombineItem(_message.Message):
     top_k: int
     members: _containers.RepeatedCompositeFieldContainer[MemberScores]
     rule: _model_pb2.EnsembleRule
-    def __init__(self, descriptor_digest: _Optional[str] = ..., descriptor: _Optional[_Union[_model_pb2.ModelDescriptor, _Mapping]] = ..., images: _Optional[int] = ..., pieces: _Optional[_Iterable[_Union[PieceScores, _Mapping]]] = ..., top_k: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberScores, _Mapping]]] = ..., rule: _Optional[_Union[_model_pb2.EnsembleRule, str]] = ...) -> None: ...
+    context: _request_pb2.RequestContext
+    def __init__(self, descriptor_digest: _Optional[str] = ..., descriptor: _Optional[_Union[_model_pb2.ModelDescriptor, _Mapping]] = ..., images: _Optional[int] = ..., pieces: _Optional[_Iterable[_Union[PieceScores, _Mapping]]] = ..., top_k: _Optional[int] = ..., members: _Optional[_Iterable[_Union[MemberScores, _Mapping]]] = ..., rule: _Optional[_Union[_model_pb2.EnsembleRule, str]] = ..., context: _Optional[_Union[_request_pb2.RequestContext, _Mapping]] = ...) -> None: ...
 
 class MemberScores(_message.Message):
     __slots__ = ("weight", "pieces")

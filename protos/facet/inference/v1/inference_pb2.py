@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from facet.cluster.v1 import cluster_pb2 as facet_dot_cluster_dot_v1_dot_cluster__pb2
 from facet.type.v1 import memory_pb2 as facet_dot_type_dot_v1_dot_memory__pb2
 from facet.type.v1 import model_pb2 as facet_dot_type_dot_v1_dot_model__pb2
+from facet.type.v1 import request_pb2 as facet_dot_type_dot_v1_dot_request__pb2
 from facet.type.v1 import tensor_pb2 as facet_dot_type_dot_v1_dot_tensor__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"facet/inference/v1/inference.proto\x12\x12\x66\x61\x63\x65t.inference.v1\x1a\x1e\x66\x61\x63\x65t/cluster/v1/cluster.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/memory.proto\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/tensor.proto\x1a\x17google/rpc/status.proto\"\x92\x02\n\x0cInferRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\x10\n\x08grant_id\x18\x03 \x01(\t\x12\x13\n\x0bgrant_parts\x18\x04 \x01(\r\x12*\n\x05model\x18\x05 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12)\n\x06pieces\x18\x06 \x03(\x0b\x32\x19.facet.inference.v1.Piece\x12*\n\x06memory\x18\x07 \x01(\x0b\x32\x1a.facet.type.v1.ArenaHandle\x12\x33\n\x08unwanted\x18\x08 \x03(\x0b\x32!.facet.inference.v1.UnwantedPiece\"r\n\x05Piece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x0e\n\x06images\x18\x02 \x01(\r\x12\x0e\n\x06pixels\x18\x03 \x03(\x0c\x12\x0f\n\x07offsets\x18\x04 \x03(\x04\x12\x17\n\ntimeout_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x42\r\n\x0b_timeout_ms\"U\n\rUnwantedPiece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".facet.inference.v1.UnwantedReason\"\xae\x01\n\rInferResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x30\n\x07outputs\x18\x03 \x03(\x0b\x32\x1f.facet.inference.v1.PieceOutput\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x10\n\x08queue_us\x18\x05 \x01(\x04\x12\x11\n\tdevice_us\x18\x06 \x01(\x04\"i\n\x0bPieceOutput\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12%\n\x06scores\x18\x02 \x01(\x0b\x32\x15.facet.type.v1.Tensor\"\x13\n\x11WatchShardRequest\"\x80\x02\n\x12WatchShardResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x17\n\x0fmodels_included\x18\x03 \x01(\x08\x12/\n\x07refused\x18\x04 \x03(\x0b\x32\x1e.facet.cluster.v1.RefusedModel\x12)\n\x04load\x18\x05 \x01(\x0b\x32\x1b.facet.cluster.v1.ShardLoad\x12\x33\n\x08releases\x18\x06 \x03(\x0b\x32!.facet.inference.v1.ModelReleases\"\xe3\x01\n\rModelReleases\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x03\x12\x10\n\x08previous\x18\x04 \x03(\x03\x12=\n\x06labels\x18\x05 \x03(\x0b\x32-.facet.inference.v1.ModelReleases.LabelsEntry\x12\x10\n\x08versions\x18\x06 \x03(\x03\x12\x0f\n\x07retired\x18\x07 \x03(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"B\n\x14\x44\x65scribeModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\"F\n\x15\x44\x65scribeModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.facet.type.v1.ModelDescriptor*\x8a\x01\n\x0eUnwantedReason\x12\x1f\n\x1bUNWANTED_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNWANTED_REASON_CANCELLED\x10\x01\x12\x1c\n\x18UNWANTED_REASON_DEADLINE\x10\x02\x12\x1a\n\x16UNWANTED_REASON_HEDGED\x10\x03\x32\xa9\x02\n\x10InferenceService\x12P\n\x05Infer\x12 .facet.inference.v1.InferRequest\x1a!.facet.inference.v1.InferResponse(\x01\x30\x01\x12]\n\nWatchShard\x12%.facet.inference.v1.WatchShardRequest\x1a&.facet.inference.v1.WatchShardResponse0\x01\x12\x64\n\rDescribeModel\x12(.facet.inference.v1.DescribeModelRequest\x1a).facet.inference.v1.DescribeModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"facet/inference/v1/inference.proto\x12\x12\x66\x61\x63\x65t.inference.v1\x1a\x1e\x66\x61\x63\x65t/cluster/v1/cluster.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/memory.proto\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1b\x66\x61\x63\x65t/type/v1/request.proto\x1a\x1a\x66\x61\x63\x65t/type/v1/tensor.proto\x1a\x17google/rpc/status.proto\"\x92\x02\n\x0cInferRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\x10\n\x08grant_id\x18\x03 \x01(\t\x12\x13\n\x0bgrant_parts\x18\x04 \x01(\r\x12*\n\x05model\x18\x05 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12)\n\x06pieces\x18\x06 \x03(\x0b\x32\x19.facet.inference.v1.Piece\x12*\n\x06memory\x18\x07 \x01(\x0b\x32\x1a.facet.type.v1.ArenaHandle\x12\x33\n\x08unwanted\x18\x08 \x03(\x0b\x32!.facet.inference.v1.UnwantedPiece\"\xa2\x01\n\x05Piece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x0e\n\x06images\x18\x02 \x01(\r\x12\x0e\n\x06pixels\x18\x03 \x03(\x0c\x12\x0f\n\x07offsets\x18\x04 \x03(\x04\x12\x17\n\ntimeout_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x12.\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x1d.facet.type.v1.RequestContextB\r\n\x0b_timeout_ms\"U\n\rUnwantedPiece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".facet.inference.v1.UnwantedReason\"\xae\x01\n\rInferResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x30\n\x07outputs\x18\x03 \x03(\x0b\x32\x1f.facet.inference.v1.PieceOutput\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x10\n\x08queue_us\x18\x05 \x01(\x04\x12\x11\n\tdevice_us\x18\x06 \x01(\x04\"i\n\x0bPieceOutput\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12%\n\x06scores\x18\x02 \x01(\x0b\x32\x15.facet.type.v1.Tensor\"\x13\n\x11WatchShardRequest\"\x80\x02\n\x12WatchShardResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x17\n\x0fmodels_included\x18\x03 \x01(\x08\x12/\n\x07refused\x18\x04 \x03(\x0b\x32\x1e.facet.cluster.v1.RefusedModel\x12)\n\x04load\x18\x05 \x01(\x0b\x32\x1b.facet.cluster.v1.ShardLoad\x12\x33\n\x08releases\x18\x06 \x03(\x0b\x32!.facet.inference.v1.ModelReleases\"\xe3\x01\n\rModelReleases\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x03\x12\x10\n\x08previous\x18\x04 \x03(\x03\x12=\n\x06labels\x18\x05 \x03(\x0b\x32-.facet.inference.v1.ModelReleases.LabelsEntry\x12\x10\n\x08versions\x18\x06 \x03(\x03\x12\x0f\n\x07retired\x18\x07 \x03(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"B\n\x14\x44\x65scribeModelRequest\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\"F\n\x15\x44\x65scribeModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.facet.type.v1.ModelDescriptor*\x8a\x01\n\x0eUnwantedReason\x12\x1f\n\x1bUNWANTED_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNWANTED_REASON_CANCELLED\x10\x01\x12\x1c\n\x18UNWANTED_REASON_DEADLINE\x10\x02\x12\x1a\n\x16UNWANTED_REASON_HEDGED\x10\x03\x32\xa9\x02\n\x10InferenceService\x12P\n\x05Infer\x12 .facet.inference.v1.InferRequest\x1a!.facet.inference.v1.InferResponse(\x01\x30\x01\x12]\n\nWatchShard\x12%.facet.inference.v1.WatchShardRequest\x1a&.facet.inference.v1.WatchShardResponse0\x01\x12\x64\n\rDescribeModel\x12(.facet.inference.v1.DescribeModelRequest\x1a).facet.inference.v1.DescribeModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,30 +39,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELRELEASES_LABELSENTRY']._loaded_options = None
   _globals['_MODELRELEASES_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_UNWANTEDREASON']._serialized_start=1613
-  _globals['_UNWANTEDREASON']._serialized_end=1751
-  _globals['_INFERREQUEST']._serialized_start=199
-  _globals['_INFERREQUEST']._serialized_end=473
-  _globals['_PIECE']._serialized_start=475
-  _globals['_PIECE']._serialized_end=589
-  _globals['_UNWANTEDPIECE']._serialized_start=591
-  _globals['_UNWANTEDPIECE']._serialized_end=676
-  _globals['_INFERRESPONSE']._serialized_start=679
-  _globals['_INFERRESPONSE']._serialized_end=853
-  _globals['_PIECEOUTPUT']._serialized_start=855
-  _globals['_PIECEOUTPUT']._serialized_end=960
-  _globals['_WATCHSHARDREQUEST']._serialized_start=962
-  _globals['_WATCHSHARDREQUEST']._serialized_end=981
-  _globals['_WATCHSHARDRESPONSE']._serialized_start=984
-  _globals['_WATCHSHARDRESPONSE']._serialized_end=1240
-  _globals['_MODELRELEASES']._serialized_start=1243
-  _globals['_MODELRELEASES']._serialized_end=1470
-  _globals['_MODELRELEASES_LABELSENTRY']._serialized_start=1425
-  _globals['_MODELRELEASES_LABELSENTRY']._serialized_end=1470
-  _globals['_DESCRIBEMODELREQUEST']._serialized_start=1472
-  _globals['_DESCRIBEMODELREQUEST']._serialized_end=1538
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=1540
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=1610
-  _globals['_INFERENCESERVICE']._serialized_start=1754
-  _globals['_INFERENCESERVICE']._serialized_end=2051
+  _globals['_UNWANTEDREASON']._serialized_start=1691
+  _globals['_UNWANTEDREASON']._serialized_end=1829
+  _globals['_INFERREQUEST']._serialized_start=228
+  _globals['_INFERREQUEST']._serialized_end=502
+  _globals['_PIECE']._serialized_start=505
+  _globals['_PIECE']._serialized_end=667
+  _globals['_UNWANTEDPIECE']._serialized_start=669
+  _globals['_UNWANTEDPIECE']._serialized_end=754
+  _globals['_INFERRESPONSE']._serialized_start=757
+  _globals['_INFERRESPONSE']._serialized_end=931
+  _globals['_PIECEOUTPUT']._serialized_start=933
+  _globals['_PIECEOUTPUT']._serialized_end=1038
+  _globals['_WATCHSHARDREQUEST']._serialized_start=1040
+  _globals['_WATCHSHARDREQUEST']._serialized_end=1059
+  _globals['_WATCHSHARDRESPONSE']._serialized_start=1062
+  _globals['_WATCHSHARDRESPONSE']._serialized_end=1318
+  _globals['_MODELRELEASES']._serialized_start=1321
+  _globals['_MODELRELEASES']._serialized_end=1548
+  _globals['_MODELRELEASES_LABELSENTRY']._serialized_start=1503
+  _globals['_MODELRELEASES_LABELSENTRY']._serialized_end=1548
+  _globals['_DESCRIBEMODELREQUEST']._serialized_start=1550
+  _globals['_DESCRIBEMODELREQUEST']._serialized_end=1616
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=1618
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=1688
+  _globals['_INFERENCESERVICE']._serialized_start=1832
+  _globals['_INFERENCESERVICE']._serialized_end=2129
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 from facet.cluster.v1 import cluster_pb2 as _cluster_pb2
 from facet.type.v1 import memory_pb2 as _memory_pb2
 from facet.type.v1 import model_pb2 as _model_pb2
+from facet.type.v1 import request_pb2 as _request_pb2
 from facet.type.v1 import tensor_pb2 as _tensor_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
@@ -44,18 +45,20 @@ class InferRequest(_message.Message):
     def __init__(self, call_id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., grant_id: _Optional[str] = ..., grant_parts: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., memory: _Optional[_Union[_memory_pb2.ArenaHandle, _Mapping]] = ..., unwanted: _Optional[_Iterable[_Union[UnwantedPiece, _Mapping]]] = ...) -> None: ...
 
 class Piece(_message.Message):
-    __slots__ = ("piece_id", "images", "pixels", "offsets", "timeout_ms")
+    __slots__ = ("piece_id", "images", "pixels", "offsets", "timeout_ms", "context")
     PIECE_ID_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     PIXELS_FIELD_NUMBER: _ClassVar[int]
     OFFSETS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     piece_id: int
     images: int
     pixels: _containers.RepeatedScalarFieldContainer[bytes]
     offsets: _containers.RepeatedScalarFieldContainer[int]
     timeout_ms: int
-    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ..., offsets: _Optional[_Iterable[int]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    context: _request_pb2.RequestContext
+    def __init__(self, piece_id: _Optional[int] = ..., images: _Optional[int] = ..., pixels: _Optional[_Iterable[bytes]] = ..., offsets: _Optional[_Iterable[int]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[_Union[_request_pb2.RequestContext, _Mapping]] = ...) -> None: ...
 
 class UnwantedPiece(_message.Message):
     __slots__ = ("piece_id", "reason")

@@ -24,24 +24,27 @@ _sym_db = _symbol_database.Default()
 
 from facet.type.v1 import memory_pb2 as facet_dot_type_dot_v1_dot_memory__pb2
 from facet.type.v1 import model_pb2 as facet_dot_type_dot_v1_dot_model__pb2
+from facet.type.v1 import request_pb2 as facet_dot_type_dot_v1_dot_request__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*facet/preprocessing/v1/preprocessing.proto\x12\x16\x66\x61\x63\x65t.preprocessing.v1\x1a\x1a\x66\x61\x63\x65t/type/v1/memory.proto\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x17google/rpc/status.proto\"\xd6\x01\n\x0ePrepareRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\'\n\x05input\x18\x03 \x01(\x0b\x32\x18.facet.type.v1.InputSpec\x12\x0e\n\x06images\x18\x04 \x03(\x0c\x12*\n\x06memory\x18\x05 \x01(\x0b\x32\x1a.facet.type.v1.ArenaHandle\x12:\n\rshared_images\x18\x06 \x03(\x0b\x32#.facet.preprocessing.v1.SharedImage\"S\n\x0bSharedImage\x12\x16\n\x0e\x63ontent_offset\x18\x01 \x01(\x04\x12\x15\n\rcontent_bytes\x18\x02 \x01(\x04\x12\x15\n\rpixels_offset\x18\x03 \x01(\x04\"|\n\x0fPrepareResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x35\n\x06images\x18\x03 \x03(\x0b\x32%.facet.preprocessing.v1.PreparedImage\"c\n\rPreparedImage\x12\x10\n\x06pixels\x18\x01 \x01(\x0cH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x06stored\x18\x03 \x01(\x08H\x00\x42\t\n\x07outcome2v\n\x14PreprocessingService\x12^\n\x07Prepare\x12&.facet.preprocessing.v1.PrepareRequest\x1a\'.facet.preprocessing.v1.PrepareResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*facet/preprocessing/v1/preprocessing.proto\x12\x16\x66\x61\x63\x65t.preprocessing.v1\x1a\x1a\x66\x61\x63\x65t/type/v1/memory.proto\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1b\x66\x61\x63\x65t/type/v1/request.proto\x1a\x17google/rpc/status.proto\"\x93\x02\n\x0ePrepareRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\'\n\x05input\x18\x03 \x01(\x0b\x32\x18.facet.type.v1.InputSpec\x12\x0e\n\x06images\x18\x04 \x03(\x0c\x12*\n\x06memory\x18\x05 \x01(\x0b\x32\x1a.facet.type.v1.ArenaHandle\x12:\n\rshared_images\x18\x06 \x03(\x0b\x32#.facet.preprocessing.v1.SharedImage\x12;\n\x08requests\x18\x07 \x03(\x0b\x32).facet.preprocessing.v1.PicturesOfRequest\"U\n\x11PicturesOfRequest\x12.\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x1d.facet.type.v1.RequestContext\x12\x10\n\x08pictures\x18\x02 \x01(\r\"S\n\x0bSharedImage\x12\x16\n\x0e\x63ontent_offset\x18\x01 \x01(\x04\x12\x15\n\rcontent_bytes\x18\x02 \x01(\x04\x12\x15\n\rpixels_offset\x18\x03 \x01(\x04\"|\n\x0fPrepareResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x35\n\x06images\x18\x03 \x03(\x0b\x32%.facet.preprocessing.v1.PreparedImage\"c\n\rPreparedImage\x12\x10\n\x06pixels\x18\x01 \x01(\x0cH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x06stored\x18\x03 \x01(\x08H\x00\x42\t\n\x07outcome2v\n\x14PreprocessingService\x12^\n\x07Prepare\x12&.facet.preprocessing.v1.PrepareRequest\x1a\'.facet.preprocessing.v1.PrepareResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'facet.preprocessing.v1.preprocessing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREPAREREQUEST']._serialized_start=151
-  _globals['_PREPAREREQUEST']._serialized_end=365
-  _globals['_SHAREDIMAGE']._serialized_start=367
-  _globals['_SHAREDIMAGE']._serialized_end=450
-  _globals['_PREPARERESPONSE']._serialized_start=452
-  _globals['_PREPARERESPONSE']._serialized_end=576
-  _globals['_PREPAREDIMAGE']._serialized_start=578
-  _globals['_PREPAREDIMAGE']._serialized_end=677
-  _globals['_PREPROCESSINGSERVICE']._serialized_start=679
-  _globals['_PREPROCESSINGSERVICE']._serialized_end=797
+  _globals['_PREPAREREQUEST']._serialized_start=180
+  _globals['_PREPAREREQUEST']._serialized_end=455
+  _globals['_PICTURESOFREQUEST']._serialized_start=457
+  _globals['_PICTURESOFREQUEST']._serialized_end=542
+  _globals['_SHAREDIMAGE']._serialized_start=544
+  _globals['_SHAREDIMAGE']._serialized_end=627
+  _globals['_PREPARERESPONSE']._serialized_start=629
+  _globals['_PREPARERESPONSE']._serialized_end=753
+  _globals['_PREPAREDIMAGE']._serialized_start=755
+  _globals['_PREPAREDIMAGE']._serialized_end=854
+  _globals['_PREPROCESSINGSERVICE']._serialized_start=856
+  _globals['_PREPROCESSINGSERVICE']._serialized_end=974
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from facet.type.v1 import model_pb2 as _model_pb2
+from facet.type.v1 import request_pb2 as _request_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -51,23 +52,25 @@ class DispatchRequest(_message.Message):
     def __init__(self, dispatcher: _Optional[str] = ..., enqueue: _Optional[_Iterable[_Union[PieceDescriptor, _Mapping]]] = ..., completed: _Optional[_Iterable[int]] = ..., lost: _Optional[_Iterable[_Union[LostPiece, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ..., expected: _Optional[_Iterable[_Union[ExpectedRequest, _Mapping]]] = ..., abandoned: _Optional[_Iterable[int]] = ..., expired: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExpectedRequest(_message.Message):
-    __slots__ = ("request_id", "model", "images", "timeout_ms", "tenant", "confirm")
+    __slots__ = ("request_id", "model", "images", "timeout_ms", "tenant", "confirm", "context")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     model: _model_pb2.ModelVersion
     images: int
     timeout_ms: int
     tenant: str
     confirm: bool
-    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., tenant: _Optional[str] = ..., confirm: bool = ...) -> None: ...
+    context: _request_pb2.RequestContext
+    def __init__(self, request_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., tenant: _Optional[str] = ..., confirm: bool = ..., context: _Optional[_Union[_request_pb2.RequestContext, _Mapping]] = ...) -> None: ...
 
 class PieceDescriptor(_message.Message):
-    __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted", "explain")
+    __slots__ = ("piece_id", "model", "images", "timeout_ms", "request_id", "tenant", "admitted", "explain", "context")
     PIECE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +79,7 @@ class PieceDescriptor(_message.Message):
     TENANT_FIELD_NUMBER: _ClassVar[int]
     ADMITTED_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     piece_id: int
     model: _model_pb2.ModelVersion
     images: int
@@ -84,7 +88,8 @@ class PieceDescriptor(_message.Message):
     tenant: str
     admitted: bool
     explain: bool
-    def __init__(self, piece_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., request_id: _Optional[int] = ..., tenant: _Optional[str] = ..., admitted: bool = ..., explain: bool = ...) -> None: ...
+    context: _request_pb2.RequestContext
+    def __init__(self, piece_id: _Optional[int] = ..., model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., request_id: _Optional[int] = ..., tenant: _Optional[str] = ..., admitted: bool = ..., explain: bool = ..., context: _Optional[_Union[_request_pb2.RequestContext, _Mapping]] = ...) -> None: ...
 
 class LostPiece(_message.Message):
     __slots__ = ("piece_id", "grant_id", "shard_unreachable")
