@@ -8,6 +8,7 @@ from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
 from gateway.models import Models
 from gateway.pipeline import Pipeline
+from gateway.tally import Tally
 from services.common.deadline import Deadline
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
@@ -23,6 +24,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         catalog: Catalog,
         models: Models,
         limits: Limits,
+        tally: Tally,
         max_stream_requests: int,
         draining: asyncio.Event,
     ) -> None:
@@ -30,6 +32,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self._catalog = catalog
         self._models = models
         self._limits = limits
+        self._tally = tally
         self._max_stream_requests = max_stream_requests
         self._draining = draining
 
@@ -38,8 +41,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.RecognizeResponse:
         """Answer one request."""
         try:
-            deadline = self._limits.deadline(context.time_remaining())
-            return await self._recognize(request, deadline)
+            with self._tally.request():
+                deadline = self._limits.deadline(context.time_remaining())
+                return await self._recognize(request, deadline)
         except Exception as error:
             await abort(context, domain_error(error))
 
@@ -54,8 +58,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             item: recognition_pb2.StreamRecognizeRequest,
         ) -> recognition_pb2.StreamRecognizeResponse:
             try:
-                deadline = self._limits.deadline(context.time_remaining())
-                response = await self._recognize(item.request, deadline)
+                with self._tally.request():
+                    deadline = self._limits.deadline(context.time_remaining())
+                    response = await self._recognize(item.request, deadline)
             except Exception as error:
                 return recognition_pb2.StreamRecognizeResponse(
                     id=item.id, error=to_status(domain_error(error))
