@@ -8,7 +8,7 @@ Key = TypeVar("Key")
 
 WINDOW_S: Final = 10.0
 STEP_S: Final = 0.5
-"""Counters are kept so many seconds apart: a rate is right to a twentieth."""
+"""Growth is dated later by so much at most: a rate is right to a twentieth."""
 LEAST_S: Final = 1.0
 """What was known for less than a second is taken to have grown for one."""
 
@@ -30,7 +30,7 @@ class Rates(Generic[Key]):
             for _, sample in self._samples:
                 sample[key] = counters[key]
         merged = {**last, **counters}
-        if len(self._samples) > 1 and self._samples[-1][0] - self._samples[-2][0] < STEP_S:
+        if len(self._samples) > 1 and now - self._samples[-2][0] < STEP_S:
             self._samples.pop()
         self._samples.append((now, merged))
         while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW_S:
