@@ -68,7 +68,9 @@ def _shards(cluster: cluster_pb2.Cluster) -> Table:
                 str(key),
                 rate(flow.images_per_s),
                 percent(flow.utilisation),
-                f"{flow.batch_images:.1f}/{model.max_batch}",
+                f"{flow.batch_images:.1f}/{model.max_batch}"
+                if flow.batch_images
+                else f"0/{model.max_batch}",
                 duration(model.batch_us),
                 duration(model.image_us),
                 f"{model.slowness:.2f}",

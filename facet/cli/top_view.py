@@ -15,7 +15,6 @@ MODELS: Final = 3
 """Models that are shown where there is not room for all."""
 LEAST_SHARDS: Final = 3
 """Models leave room for so many shards at least."""
-NOTHING: Final = Text()
 
 
 def frame(
@@ -25,7 +24,7 @@ def frame(
 
     `note` says why the view may be an old one, `hint` what a person can do.
     """
-    head = [*_header(cluster, width, hint), *_problems(cluster, width, note), NOTHING]
+    head = [*_header(cluster, width, hint), *_problems(cluster, note), Text()]
     room = max(height - len(head), 0)
     shards = [each for each in cluster.instances if each.service == "inference"]
     models = cluster.performance.models
@@ -34,7 +33,10 @@ def frame(
     shown = len(models) if whole <= room else min(len(models), MODELS)
     tail = _models(models, shown, width) if room - shown - 4 >= LEAST_SHARDS else []
     body = _shards(shards, room - len(tail) - (1 if tail else 0), width)
-    return [*head, *body, *([NOTHING, *tail] if tail else [])][:height]
+    fitting = [*head, *body, *([Text(), *tail] if tail else [])][:height]
+    for line in fitting:
+        line.truncate(width, overflow="ellipsis")
+    return fitting
 
 
 def _header(cluster: cluster_pb2.Cluster, width: int, hint: str) -> list[Text]:
@@ -64,15 +66,12 @@ def _header(cluster: cluster_pb2.Cluster, width: int, hint: str) -> list[Text]:
     return rows
 
 
-def _problems(cluster: cluster_pb2.Cluster, width: int, note: str) -> list[Text]:
+def _problems(cluster: cluster_pb2.Cluster, note: str) -> list[Text]:
     said = [note] if note else []
     if not cluster.registry_reachable and cluster.instances:
         said.append("The registry is unreachable; this is its last view.")
     said += [f"Not ready: {missing}" for missing in cluster.missing]
-    problems = [Text(each, "yellow", no_wrap=True) for each in said]
-    for problem in problems:
-        problem.truncate(width, overflow="ellipsis")
-    return problems
+    return [Text(each, "yellow", no_wrap=True) for each in said]
 
 
 def _shards(shards: Sequence[cluster_pb2.Instance], room: int, width: int) -> list[Text]:
@@ -162,4 +161,4 @@ def _models(models: Sequence[cluster_pb2.ModelPerformance], count: int, width: i
 
 
 def _more(count: int) -> list[Text]:
-    return [Text(f"… and {count} more", "dim")] if count > 0 else []
+    return [Text(f"… and {count} more", "dim", no_wrap=True)] if count > 0 else []
