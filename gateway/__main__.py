@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from facet.cluster.v1 import cluster_pb2_grpc
 from facet.inference.v1 import inference_pb2
 from facet.recognition.v1 import recognition_pb2_grpc
+from facet.scheduler.v1 import scheduler_pb2
 from gateway.aggregation import AggregationClient, connect_aggregation
 from gateway.catalog import Catalog
 from gateway.checks import Limits
@@ -16,12 +17,14 @@ from gateway.cluster_view import ClusterView
 from gateway.dispatcher import Dispatcher
 from gateway.ensembles import Ensembles
 from gateway.models import Models
+from gateway.performance import Performance
 from gateway.pipeline import Pipeline
 from gateway.pixels import PixelMemory
 from gateway.preprocessing import PreprocessingClient, connect_preprocessing
 from gateway.recognition import RecognitionServicer
 from gateway.settings import GatewaySettings
 from gateway.shards import ShardLink
+from gateway.tally import Tally
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
@@ -41,6 +44,8 @@ class Gateway(Service):
         self._registry = registry = context.registry
         self._draining = asyncio.Event()
         self._catalog = Catalog()
+        self._performance = Performance(self._reachable_shards)
+        tally = Tally()
         self._memory = PixelMemory(settings.shared_memory_bytes)
         self._shards = Fleet(registry, "inference", self._connect_shard, self._shards_changed)
         preprocessing = Fleet(registry, "preprocessing", connect_preprocessing, self._notify)
@@ -51,6 +56,7 @@ class Gateway(Service):
             self._memory,
             max_queued_images=settings.max_queued_images,
             on_change=self._notify,
+            on_queues=self._queues_are,
         )
         steps = (
             PreprocessingClient(preprocessing, self._memory),
@@ -68,6 +74,8 @@ class Gateway(Service):
             self._catalog,
             lambda: self._dispatcher.connected,
             lambda: self._dispatcher.wasted_images,
+            self._performance,
+            tally,
             settings.gateways,
         )
         self.shared_port = settings.shared_port
@@ -83,6 +91,7 @@ class Gateway(Service):
                     self._catalog,
                     models,
                     limits,
+                    tally,
                     settings.max_stream_requests,
                     self._draining,
                     requests,
@@ -126,6 +135,7 @@ class Gateway(Service):
 
     def _shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
         self._catalog.report(shard, report)
+        self._performance.shard_reported(shard, report.load)
         self._dispatcher.shard_reported(shard, self._catalog.reports[shard])
         if report.models_included:
             self._dispatcher.give_up(self._catalog.why_not)
@@ -134,7 +144,15 @@ class Gateway(Service):
     def _shards_changed(self) -> None:
         self._catalog.keep_only(self._shards.links)
         self._dispatcher.shards_are(self._shards.links)
+        self._performance.shards_are(self._shards.links)
         self._notify()
+
+    def _queues_are(self, queues: Sequence[scheduler_pb2.ModelQueue]) -> None:
+        self._performance.queues_are(queues)
+        self._notify()
+
+    def _reachable_shards(self) -> list[str]:
+        return [name for name, link in self._shards.links.items() if link.up]
 
     def _notify(self) -> None:
         self._view.notify()

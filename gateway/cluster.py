@@ -9,6 +9,8 @@ from services.common.errors import DrainingError
 from services.common.rpc.context import ServicerContext, abort
 
 PERIOD_S: Final = 0.1
+MOVES_S: Final = 1.0
+"""How often rates that move are shown though nothing else changes."""
 
 
 class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
@@ -36,7 +38,11 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
                     response = cluster_pb2.WatchClusterResponse(cluster=self._view.message())
                     await context.write(response)
                     await asyncio.sleep(PERIOD_S)  # coalesces what changes meanwhile
-                    await asyncio.wait({changed, draining}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {changed, draining},
+                        timeout=MOVES_S if self._view.moves else None,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
                 finally:
                     changed.cancel()
         finally:

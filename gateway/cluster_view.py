@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from facet.cluster.v1 import cluster_pb2
 from gateway.catalog import Catalog
+from gateway.performance import Performance
+from gateway.tally import Tally
 from services.common.registry import Instance, Registry, View
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.leader import SCHEDULER_ROLE
@@ -24,6 +26,8 @@ class ClusterView:
         catalog: Catalog,
         scheduler_connected: Callable[[], bool],
         scheduler_wasted: Callable[[], Mapping[str, int]],
+        performance: Performance,
+        tally: Tally,
         gateways: int,
     ) -> None:
         """`gateways`: how many the cluster is to have."""
@@ -32,6 +36,8 @@ class ClusterView:
         self._catalog = catalog
         self._scheduler_connected = scheduler_connected
         self._scheduler_wasted = scheduler_wasted
+        self._performance = performance
+        self._tally = tally
         self._gateways = gateways
         self._unlinked: dict[str, View] = {service: View() for service in UNLINKED}
         self._leader: str | None = None
@@ -56,11 +62,19 @@ class ClusterView:
         views = [*(fleet.view for fleet in self._fleets.values()), *self._unlinked.values()]
         instances = [instance for view in views for instance in view.instances]
         instances.sort(key=lambda instance: (instance.service, instance.id))
+        performance = self._performance.cluster()
+        performance.requests.CopyFrom(self._tally.message())
         return cluster_pb2.Cluster(
             instances=[self._instance(instance) for instance in instances],
             registry_reachable=all(view.reachable for view in views),
             missing=self._missing(),
+            performance=performance,
         )
+
+    @property
+    def moves(self) -> bool:
+        """Time alone changes what `message` returned last."""
+        return self._performance.moves
 
     def unable(self) -> list[str]:
         """Say why this gateway can answer nothing; empty: it can."""
@@ -94,6 +108,8 @@ class ClusterView:
             message.models.extend(model.model for model in report.models)
             message.refused.extend(report.refused)
             message.load.CopyFrom(report.load)
+        if (performance := self._performance.shard(instance.id)) is not None:
+            message.performance.CopyFrom(performance)
         if self._leads(instance):
             message.wasted_images.update(self._scheduler_wasted())
         return message

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Final
@@ -57,12 +57,17 @@ class Dispatcher:
         *,
         max_queued_images: int,
         on_change: Callable[[], None] = lambda: None,
+        on_queues: Callable[[Sequence[scheduler_pb2.ModelQueue]], None] = lambda queues: None,
     ) -> None:
-        """`on_change` is called whenever `connected` or `wasted_images` changes."""
+        """`on_change` is called whenever `connected` or `wasted_images` changes.
+
+        `on_queues` gets what a scheduler says of what waits, and none when another one leads.
+        """
         self.connected = False
         self.wasted_images: dict[str, int] = {}
         """What the scheduler that leads leased for nothing, by reason; see DispatchResponse."""
         self._on_change = on_change
+        self._on_queues = on_queues
         self._name = name
         self._sender = Sender(shards, memory)
         self._max_queued_images = max_queued_images
@@ -142,6 +147,7 @@ class Dispatcher:
         stream = scheduler_pb2_grpc.SchedulerServiceStub(channel).Dispatch()
         self._news = news = News(stream.send, self._name)
         self.wasted_images = {}
+        self._on_queues(())
         news.enqueue(piece for piece in self._pieces.values() if piece.waits)
         try:
             await stream.wait_for_connection()
@@ -157,8 +163,11 @@ class Dispatcher:
                 if response.wasted_images:
                     self.wasted_images = dict(response.wasted_images)
                     self._on_change()
+                if response.queues:
+                    self._on_queues(response.queues)
         finally:
             self._set_connected(False)
+            self._on_queues(())
             self._news = None  # whoever leads next is told of every piece that waits then
             stream.cancel()
             for expected in self._expected.values():

@@ -12,6 +12,7 @@ from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
 from gateway.models import Models
 from gateway.pipeline import Pipeline
+from gateway.tally import Tally
 from services.common.deadline import Deadline
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
@@ -32,6 +33,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         catalog: Catalog,
         models: Models,
         limits: Limits,
+        tally: Tally,
         max_stream_requests: int,
         draining: asyncio.Event,
         requests: Requests,
@@ -41,6 +43,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self._catalog = catalog
         self._models = models
         self._limits = limits
+        self._tally = tally
         self._max_stream_requests = max_stream_requests
         self._draining = draining
         self._requests = requests
@@ -50,8 +53,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.RecognizeResponse:
         """Answer one request."""
         try:
-            deadline = self._limits.deadline(context.time_remaining())
-            return await self._recognize(request, deadline)
+            with self._tally.request():
+                deadline = self._limits.deadline(context.time_remaining())
+                return await self._recognize(request, deadline)
         except Exception as error:
             await abort(context, domain_error(error))
 
@@ -70,8 +74,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             CURRENT.set(span)  # each has a task of its own
             code = grpc.StatusCode.CANCELLED
             try:
-                deadline = self._limits.deadline(context.time_remaining())
-                response = await self._recognize(item.request, deadline)
+                with self._tally.request():
+                    deadline = self._limits.deadline(context.time_remaining())
+                    response = await self._recognize(item.request, deadline)
                 code = grpc.StatusCode.OK
             except Exception as error:
                 failure = domain_error(error)

@@ -91,7 +91,7 @@ class RunningShard:
         server = Server()
         self._server = RunningServer(server, server.listen("127.0.0.1", 0))
         self.shard = _ListeningShard(self.instance, self.host, self.device)
-        self._servicer = InferenceServicer(self.shard, self.host, self.device.load, self.draining)
+        self._servicer = InferenceServicer(self.shard, self.host, self.device, self.draining)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._servicer, server)
         await server.start()
         self._tasks = [

@@ -5,22 +5,14 @@ from typing import Annotated
 
 import typer
 from google.protobuf import json_format
-from rich.table import Table
 
 from facet.cli.options import DEFAULT_GATEWAY, Gateway, Json
 from facet.cli.output import answers, errors_to, notices, write_json
-from facet.client.connection import connect, domain_errors
+from facet.cli.status_view import status_view
+from facet.client.connection import connect
 from facet.client.readiness import wait_ready
-from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
+from facet.client.watching import get_cluster
 from services.common.models.key import ModelKey
-
-TIMEOUT_S = 10.0
-
-_STATES = {
-    cluster_pb2.INSTANCE_STATE_SERVING: "[green]serving[/]",
-    cluster_pb2.INSTANCE_STATE_UNREACHABLE: "[red]unreachable[/]",
-    cluster_pb2.INSTANCE_STATE_STANDBY: "standby",
-}
 
 
 def wait(
@@ -50,8 +42,8 @@ async def _wait(gateway: str, timeout: float) -> list[str]:
 
 
 def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
-    """Show every instance and shard: service, id, address, state, models, load."""
-    cluster = asyncio.run(_cluster(gateway))
+    """Show every instance, what the shards do and could do, and what waits."""
+    cluster = asyncio.run(get_cluster(gateway))
     if as_json:
         write_json(
             json_format.MessageToDict(
@@ -62,7 +54,9 @@ def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
             indent=2,
         )
         return
-    answers().print(_table(cluster))
+    console = answers()
+    for part in status_view(cluster):
+        console.print(part)
     for instance in cluster.instances:
         for refused in instance.refused:
             key = ModelKey.from_message(refused.model)
@@ -71,40 +65,3 @@ def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
         notices().print("[yellow]The registry is unreachable; this is its last view.[/]")
     for missing in cluster.missing:
         notices().print(f"[yellow]Not ready:[/] {missing}")
-
-
-async def _cluster(gateway: str) -> cluster_pb2.Cluster:
-    async with connect(gateway) as channel:
-        stub = cluster_pb2_grpc.ClusterServiceStub(channel)
-        with domain_errors(gateway):
-            response: cluster_pb2.GetClusterResponse = await stub.GetCluster(
-                cluster_pb2.GetClusterRequest(), timeout=TIMEOUT_S
-            )
-    return response.cluster
-
-
-def _table(cluster: cluster_pb2.Cluster) -> Table:
-    table = Table(box=None)
-    for heading in ("service", "instance", "address", "state"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("models", overflow="fold", min_width=12)
-    for heading in ("in hand", "images", "batches", "ms/image"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for instance in cluster.instances:
-        load = instance.load
-        per_image = (
-            f"{load.device_us / load.completed_images / 1000:.2f}" if load.completed_images else ""
-        )
-        is_shard = instance.HasField("load")
-        table.add_row(
-            instance.service,
-            instance.id,
-            instance.address,
-            _STATES.get(instance.state, ""),
-            " ".join(str(ModelKey.from_message(model)) for model in instance.models),
-            str(load.outstanding_images) if is_shard else "",
-            str(load.completed_images) if is_shard else "",
-            str(load.completed_batches) if is_shard else "",
-            per_image,
-        )
-    return table

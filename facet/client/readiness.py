@@ -1,15 +1,12 @@
 """Waiting until a cluster can answer."""
 
-import asyncio
 from collections.abc import Callable
-from typing import Final
+from contextlib import aclosing
 
 import grpc
 
-from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
-from services.common.rpc.cancellation import heed_cancellation
-
-RETRY_S: Final = 0.1
+from facet.client.watching import watch_cluster
+from facet.cluster.v1 import cluster_pb2
 
 
 async def wait_ready(
@@ -22,19 +19,16 @@ async def wait_ready(
     `on_progress(serving, missing)` gets the ids of the instances that serve, and a sentence for
     each thing that still stands in the way.
     """
-    stub = cluster_pb2_grpc.ClusterServiceStub(channel)
-    while True:
-        try:
-            async for response in stub.WatchCluster(cluster_pb2.WatchClusterRequest()):
-                serving = [
-                    instance.id
-                    for instance in response.cluster.instances
-                    if instance.state != cluster_pb2.INSTANCE_STATE_UNREACHABLE
-                ]
-                on_progress(serving, list(response.cluster.missing))
-                if not response.cluster.missing and len(serving) >= expected_instances:
-                    return
-        except grpc.aio.AioRpcError:
-            heed_cancellation()
-            on_progress([], ["the gateway does not answer yet"])
-        await asyncio.sleep(RETRY_S)
+    async with aclosing(watch_cluster(channel)) as views:
+        async for cluster in views:
+            if cluster is None:
+                on_progress([], ["the gateway does not answer yet"])
+                continue
+            serving = [
+                instance.id
+                for instance in cluster.instances
+                if instance.state != cluster_pb2.INSTANCE_STATE_UNREACHABLE
+            ]
+            on_progress(serving, list(cluster.missing))
+            if not cluster.missing and len(serving) >= expected_instances:
+                return

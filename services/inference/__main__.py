@@ -57,9 +57,7 @@ class InferenceShard(Service):
         self._device = Device(self._host.find, context.trail)
         self._shard = Shard(context.instance, self._host, self._device)
         self._draining = asyncio.Event()
-        self._servicer = InferenceServicer(
-            self._shard, self._host, self._device.load, self._draining
-        )
+        self._servicer = InferenceServicer(self._shard, self._host, self._device, self._draining)
         self.servicers = (
             Servicer(
                 "facet.inference.v1.InferenceService",

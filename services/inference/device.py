@@ -16,6 +16,7 @@ from services.common.scheduling.costs import Ran
 from services.common.tracing.context import of_requests
 from services.common.tracing.trail import SILENT, Batch, Hop, Trail
 from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
+from services.inference.batch_log import BatchLog
 from services.inference.clock import DeviceClock
 from services.inference.loaded_model import LoadedModel
 
@@ -51,6 +52,7 @@ class Device:
         """Called whenever a batch begins."""
         self.load = Load()
         self.clock = DeviceClock()
+        self.batch_log = BatchLog()
         self._find = find
         self._trail = trail
         self._batches: deque[tuple[list[Part], Finished]] = deque()
@@ -133,6 +135,15 @@ class Device:
         self.load.completed_batches += 1
         self.load.completed_images += work.images
         self.load.device_us += work.device_us
+        if self.batch_log and work.model is not None:
+            self.batch_log.ran(
+                inference_pb2.Batch(
+                    model=work.model.descriptor.model,
+                    images=work.images,
+                    device_us=work.device_us,
+                    predicted_us=round(self.clock.predicted_s * 1e6),
+                )
+            )
         for reason, images in work.wasted_images().items():
             self.load.wasted_images[reason] += images
             self.load.wasted_us[reason] += work.device_us * images // work.images

@@ -13,8 +13,9 @@ from services.common.models.key import ModelKey
 from services.common.rpc.calls import serve_calls
 from services.common.rpc.context import ServicerContext, abort
 from services.inference.batch import Caller
-from services.inference.device import Load
+from services.inference.device import Device
 from services.inference.host import ModelHost
+from services.inference.load_message import load_message
 from services.inference.shard import Shard
 
 LOAD_PERIOD_S: Final = 0.1
@@ -23,10 +24,12 @@ LOAD_PERIOD_S: Final = 0.1
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     """Serves dispatchers, and whoever watches the shard."""
 
-    def __init__(self, shard: Shard, host: ModelHost, load: Load, draining: asyncio.Event) -> None:
+    def __init__(
+        self, shard: Shard, host: ModelHost, device: Device, draining: asyncio.Event
+    ) -> None:
         self._shard = shard
         self._host = host
-        self._load = load
+        self._device = device
         self._draining = draining
         self._models_changed = asyncio.Event()
 
@@ -57,11 +60,25 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """Send models and load now and after every change."""
         sequence, models_changed, sent = 0, True, None
         while not self._draining.is_set():
-            load, changed = self._load_message(), self._models_changed
+            load, changed = load_message(self._device, self._host), self._models_changed
             if models_changed or load != sent:
                 sequence, sent = sequence + 1, load
                 yield self._report(sequence, load, models=models_changed)
             models_changed = await _set_within(changed, LOAD_PERIOD_S)
+
+    async def WatchBatches(
+        self, request: inference_pb2.WatchBatchesRequest, context: ServicerContext
+    ) -> AsyncIterator[inference_pb2.WatchBatchesResponse]:
+        """Send the batches that run."""
+        log = self._device.batch_log
+        watcher = log.watch()
+        try:
+            while not self._draining.is_set():
+                if await _set_within(watcher.some, LOAD_PERIOD_S):
+                    yield watcher.take()
+                    await _set_within(self._draining, LOAD_PERIOD_S)  # gathers what runs meanwhile
+        finally:
+            log.leave(watcher)
 
     async def DescribeModel(
         self, request: inference_pb2.DescribeModelRequest, context: ServicerContext
@@ -88,16 +105,6 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             )
             report.releases.extend(self._host.releases)
         return report
-
-    def _load_message(self) -> cluster_pb2.ShardLoad:
-        return cluster_pb2.ShardLoad(
-            outstanding_images=self._load.outstanding_images,
-            completed_images=self._load.completed_images,
-            completed_batches=self._load.completed_batches,
-            device_us=self._load.device_us,
-            wasted_images=self._load.wasted_images,
-            wasted_us=self._load.wasted_us,
-        )
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -23,6 +23,7 @@ from dataclasses import replace
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import admission, hedging
+from services.scheduler.asked import Asked, ModelQueue
 from services.scheduler.calibration import Calibration
 from services.scheduler.descriptors import (
     Grant,
@@ -54,6 +55,7 @@ class Scheduler:
         self._queues: dict[ModelKey, FairQueue] = {}
         self._expected = Expectations()
         self._calibration = Calibration()
+        self._asked = Asked()
         self._leases = Leases()
         self._placing = Placing()
         budget = hedging.HedgeBudget(hedge_share)
@@ -133,6 +135,8 @@ class Scheduler:
         if refusal is None:
             self.enqueue(pieces)
             pieces[-1].promise = Promise(now, predicted_s)
+        else:
+            self._asked.refused(first.model, images)
         return refusal
 
     def expect(self, expected: Expected, now: float) -> Refusal | None:
@@ -148,6 +152,8 @@ class Scheduler:
             predicted_s = max(predicted_s, prepared_s + self._fleet.run_s(model, images))
         if (refusal := self._refusal(model, predicted_s, expected.deadline - now)) is None:
             self._expected.add(expected, Promise(now, predicted_s))
+        else:
+            self._asked.refused(model, images)
         return refusal
 
     def expected_came(self, key: RequestKey, last: PieceKey, now: float) -> None:
@@ -244,6 +250,16 @@ class Scheduler:
         """Images that wait for a lease."""
         return sum(queue.images for queue in self._queues.values())
 
+    def queues(self, now: float) -> list[ModelQueue]:
+        """Return what waits, of each version that was ever asked for."""
+        factor = self._calibration.factor
+        return [
+            self._asked.queue(
+                model, self._waiting(model), factor * self._predicted_s(model, 1, "", now)
+            )
+            for model in self._asked.models
+        ]
+
     def outstanding_images(self, shard: str) -> int:
         """Images in grants that the shard has not finished."""
         return sum(grant.images for grant in self._fleet.shards[shard].grants.values())
@@ -297,6 +313,7 @@ class Scheduler:
 
     def _note_asked(self, model: ModelKey, images: int, now: float) -> None:
         served = self._fleet.lane(model) is not None
+        self._asked.asked(model, images)
         self._placing.asked(model, images, now, served=served)
 
     def _stop(self, shard: str, model: ModelKey) -> bool:

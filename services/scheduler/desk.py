@@ -21,6 +21,7 @@ from services.scheduler.messages import (
     expected_in,
     offer,
     order_message,
+    queue_message,
     refusal_message,
     requests_in,
     serving,
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.1
 """How often deadlines and expired leases are looked at."""
+QUEUE_TICKS: Final = 5
+"""Dispatchers are told of the queues every so many ticks."""
 PART_WAIT_MS: Final = 250
 """How long a shard waits for the missing parts of a grant."""
 
@@ -76,6 +79,7 @@ class Desk:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at: float | None = None
         self._told_wasted: dict[str, int] = {}
+        self._told_queues: list[scheduler_pb2.ModelQueue] = []
 
     # Connections.
 
@@ -86,6 +90,8 @@ class Desk:
         self._dispatchers[key] = outbox
         if self._told_wasted:
             outbox.put(scheduler_pb2.DispatchResponse(wasted_images=self._told_wasted))
+        if self._told_queues:
+            outbox.put(scheduler_pb2.DispatchResponse(queues=self._told_queues))
         log.info("dispatcher joined", dispatcher=name)
         return key, outbox
 
@@ -182,20 +188,31 @@ class Desk:
         self._assign()
 
     async def keep_time(self) -> None:
-        """Look at deadlines, expired leases and what was wasted until cancelled."""
-        while True:
+        """Look at deadlines, expired leases and what there is to tell until cancelled."""
+        for tick in itertools.count():
             await asyncio.sleep(TICK_S)
             dropped = self._core.expire(time.monotonic())
             if dropped:
                 self._account.dropped(dropped)
             self._assign()
             self._tell_wasted()
+            if tick % QUEUE_TICKS == 0:
+                self._tell_queues()
 
     def _tell_wasted(self) -> None:
         if self._told_wasted != self._core.wasted_images:
             self._told_wasted = dict(self._core.wasted_images)
             for dispatcher in self._dispatchers.values():
                 dispatcher.put(scheduler_pb2.DispatchResponse(wasted_images=self._told_wasted))
+
+    def _tell_queues(self) -> None:
+        if not self._dispatchers:
+            return
+        queues = [queue_message(queue) for queue in self._core.queues(time.monotonic())]
+        if self._told_queues != queues:
+            self._told_queues = queues
+            for dispatcher in self._dispatchers.values():
+                dispatcher.put(scheduler_pb2.DispatchResponse(queues=queues))
 
     def _refuse(
         self,

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import CostModel, Ran, prior
+from services.common.scheduling.utilisation import full_batch_s
 from services.scheduler.descriptors import Grant, Serving
 from services.scheduler.lane import Clock, Lane, Member
 from services.scheduler.usage import Usage
@@ -122,7 +123,7 @@ class Fleet:
             costs.observe(batch)
             if member is not None:
                 limit = member.serving.max_batch
-                shard.usage.ran(costs.fit.seconds(limit) / limit * batch.images, now)
+                shard.usage.ran(batch.images * full_batch_s(costs.cost, limit), now)
         self._restart(shard, now)
 
     def leave(self, name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Messages of the streams ⇄ values of the core."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -8,6 +9,7 @@ from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import model_pb2
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Cost, Ran
+from services.scheduler.asked import ModelQueue
 from services.scheduler.descriptors import Piece, PieceKey, Refusal, Serving, Why
 from services.scheduler.expected import Expected, RequestKey
 from services.scheduler.placement import NO_CLAIM
@@ -93,6 +95,18 @@ def refusal_message(request_id: int, refusal: Refusal) -> scheduler_pb2.Refusal:
         predicted_ms=int(refusal.predicted_s * 1000),
         retry_after_ms=int(refusal.retry_after_s * 1000),
         reason=REASONS[refusal.why],
+    )
+
+
+def queue_message(queue: ModelQueue) -> scheduler_pb2.ModelQueue:
+    """Return what tells dispatchers of one version's queue."""
+    return scheduler_pb2.ModelQueue(
+        model=queue.model.to_message(),
+        waiting_images=queue.waiting,
+        # Whole milliseconds: what lies below changes all the time, and means nothing.
+        wait_us=1000 * math.ceil(queue.wait_s * 1000),
+        asked_images=queue.asked,
+        refused_images=queue.refused,
     )
 
 

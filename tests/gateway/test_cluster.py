@@ -128,6 +128,39 @@ async def test_load_is_shown(repository: ModelRepository) -> None:
         watch.call.cancel()
 
 
+async def test_the_performance_model_is_shown(repository: ModelRepository) -> None:
+    async with whole(repository) as (_, client, shard):
+        watch = Watch(client)
+        await client.recognize(request_for(png(50), png(51)))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await client.recognize(request_for())
+
+        def ran(view: cluster_pb2.Cluster) -> bool:
+            models = view.performance.models
+            return bool(models) and models[0].images_per_s > 0 and models[0].wait_us > 0
+
+        view = await watch.until(ran)
+        (model,) = view.performance.models
+        assert (model.model.name, model.shards) == (MODEL.name, 1)
+        assert model.capacity_images_per_s == pytest.approx(view.performance.capacity_images_per_s)
+        assert (view.performance.shards, view.performance.desired_shards) == (1, 1)
+        (instance,) = [each for each in view.instances if each.service == "inference"]
+        (load,) = instance.load.models
+        batches = shard.device.load.completed_batches
+        assert (load.completed_images, load.completed_batches) == (2, batches)
+        assert load.predicted_us > 0
+        (flow,) = instance.performance.models
+        assert flow.batch_images == pytest.approx(2 / batches)
+        assert flow.utilisation == pytest.approx(flow.images_per_s / flow.capacity_images_per_s)
+        requests = view.performance.requests
+        assert (requests.in_hand, requests.answered) == (0, 1)
+        assert dict(requests.failed) == {"EMPTY_REQUEST": 1}
+        # Nothing else changes from now on, and still it is told that less runs.
+        now = view.performance.images_per_s
+        await watch.until(lambda view: 0 < view.performance.images_per_s < now)
+        watch.call.cancel()
+
+
 async def test_a_watch_ends_with_the_gateway(repository: ModelRepository) -> None:
     async with whole(repository) as (_, client, _):
         watch = Watch(client)

@@ -45,3 +45,16 @@ def test_what_batches_really_take_is_learned(model: LoadedModel) -> None:
         clock.ended(Ran(images, 0.002 + 0.003 * images), now)
     clock.started(model, 20, now)
     assert clock.remaining_s(now) == pytest.approx(0.062, rel=0.1)
+
+
+def test_predictions_are_compared_with_what_came_of_them(model: LoadedModel) -> None:
+    clock = DeviceClock()
+    known = clock.known(model.key, model.descriptor)
+    assert known.costs.fit == (pytest.approx(0.010), pytest.approx(0.001))
+    clock.started(model, 10, 0.0)
+    assert clock.predicted_s == pytest.approx(0.020)
+    clock.ended(Ran(10, 0.025), 0.026)
+    assert clock.known(model.key, model.descriptor) is known
+    assert known.predictions.predicted_s == pytest.approx(0.020)
+    assert known.predictions.seconds == pytest.approx(0.025)
+    assert known.predictions.bias == pytest.approx(-0.2)

@@ -1,7 +1,7 @@
 """A scheduler on a port of its own, and dispatchers and shards that are no more than streams."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -89,6 +89,15 @@ class DispatcherStream(Stream[scheduler_pb2.DispatchRequest, scheduler_pb2.Dispa
         while not (response := await super().hear()).wasted_images:
             pass
         return dict(response.wasted_images)
+
+    async def queue(
+        self, holds: Callable[[scheduler_pb2.ModelQueue], bool]
+    ) -> scheduler_pb2.ModelQueue:
+        """Wait until what is said of the only queue is such that it holds."""
+        while True:
+            response = await super().hear()
+            if response.queues and holds(response.queues[-1]):
+                return response.queues[-1]
 
 
 ShardStream = Stream[scheduler_pb2.PullRequest, scheduler_pb2.PullResponse]

@@ -120,6 +120,26 @@ async def test_dispatchers_hear_what_was_leased_for_nothing() -> None:
         assert running.book.empty
 
 
+async def test_dispatchers_hear_what_waits_and_what_was_asked_for() -> None:
+    async with (
+        scheduler() as running,
+        dispatcher(running.address) as d,
+        shard(running.address, pulls=0, image_seconds=0.1),
+    ):
+        await until(lambda: bool(running.desk._shards))
+        d.say(enqueue(1, 2, images=8))
+        d.say(enqueue(3, images=16, timeout_ms=1000))
+        queue = await d.queue(lambda queue: queue.refused_images > 0)
+        assert queue.model == CATS
+        assert (queue.asked_images, queue.refused_images, queue.waiting_images) == (32, 16, 16)
+        assert queue.wait_us > 1_600_000
+        async with dispatcher(running.address, "later") as later:
+            assert await later.queue(lambda queue: True) == queue
+        d.say(scheduler_pb2.DispatchRequest(cancelled=[1, 2]))
+        queue = await d.queue(lambda queue: not queue.waiting_images)
+        assert (queue.asked_images, queue.refused_images) == (32, 16)
+
+
 async def test_what_was_not_leased_is_not_wasted() -> None:
     async with scheduler() as running, dispatcher(running.address) as d:
         d.say(enqueue(1, 2))

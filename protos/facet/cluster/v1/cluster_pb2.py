@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from facet.type.v1 import model_pb2 as facet_dot_type_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x61\x63\x65t/cluster/v1/cluster.proto\x12\x10\x66\x61\x63\x65t.cluster.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\"\x13\n\x11GetClusterRequest\"@\n\x12GetClusterResponse\x12*\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x19.facet.cluster.v1.Cluster\"\x15\n\x13WatchClusterRequest\"B\n\x14WatchClusterResponse\x12*\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x19.facet.cluster.v1.Cluster\"e\n\x07\x43luster\x12-\n\tinstances\x18\x01 \x03(\x0b\x32\x1a.facet.cluster.v1.Instance\x12\x1a\n\x12registry_reachable\x18\x02 \x01(\x08\x12\x0f\n\x07missing\x18\x03 \x03(\t\"\xeb\x02\n\x08Instance\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12.\n\x05state\x18\x04 \x01(\x0e\x32\x1f.facet.cluster.v1.InstanceState\x12+\n\x06models\x18\x05 \x03(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12)\n\x04load\x18\x06 \x01(\x0b\x32\x1b.facet.cluster.v1.ShardLoad\x12/\n\x07refused\x18\x07 \x03(\x0b\x32\x1e.facet.cluster.v1.RefusedModel\x12\x43\n\rwasted_images\x18\x08 \x03(\x0b\x32,.facet.cluster.v1.Instance.WastedImagesEntry\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xd9\x02\n\tShardLoad\x12\x1a\n\x12outstanding_images\x18\x01 \x01(\r\x12\x18\n\x10\x63ompleted_images\x18\x02 \x01(\x04\x12\x19\n\x11\x63ompleted_batches\x18\x03 \x01(\x04\x12\x11\n\tdevice_us\x18\x04 \x01(\x04\x12\x44\n\rwasted_images\x18\x05 \x03(\x0b\x32-.facet.cluster.v1.ShardLoad.WastedImagesEntry\x12<\n\twasted_us\x18\x06 \x03(\x0b\x32).facet.cluster.v1.ShardLoad.WastedUsEntry\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rWastedUsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"J\n\x0cRefusedModel\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06reason\x18\x02 \x01(\t*\x87\x01\n\rInstanceState\x12\x1e\n\x1aINSTANCE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16INSTANCE_STATE_SERVING\x10\x01\x12\x1e\n\x1aINSTANCE_STATE_UNREACHABLE\x10\x02\x12\x1a\n\x16INSTANCE_STATE_STANDBY\x10\x03\x32\xca\x01\n\x0e\x43lusterService\x12W\n\nGetCluster\x12#.facet.cluster.v1.GetClusterRequest\x1a$.facet.cluster.v1.GetClusterResponse\x12_\n\x0cWatchCluster\x12%.facet.cluster.v1.WatchClusterRequest\x1a&.facet.cluster.v1.WatchClusterResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x61\x63\x65t/cluster/v1/cluster.proto\x12\x10\x66\x61\x63\x65t.cluster.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\"\x13\n\x11GetClusterRequest\"@\n\x12GetClusterResponse\x12*\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x19.facet.cluster.v1.Cluster\"\x15\n\x13WatchClusterRequest\"B\n\x14WatchClusterResponse\x12*\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x19.facet.cluster.v1.Cluster\"\x99\x01\n\x07\x43luster\x12-\n\tinstances\x18\x01 \x03(\x0b\x32\x1a.facet.cluster.v1.Instance\x12\x1a\n\x12registry_reachable\x18\x02 \x01(\x08\x12\x0f\n\x07missing\x18\x03 \x03(\t\x12\x32\n\x0bperformance\x18\x04 \x01(\x0b\x32\x1d.facet.cluster.v1.Performance\"\xa4\x03\n\x08Instance\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12.\n\x05state\x18\x04 \x01(\x0e\x32\x1f.facet.cluster.v1.InstanceState\x12+\n\x06models\x18\x05 \x03(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12)\n\x04load\x18\x06 \x01(\x0b\x32\x1b.facet.cluster.v1.ShardLoad\x12/\n\x07refused\x18\x07 \x03(\x0b\x32\x1e.facet.cluster.v1.RefusedModel\x12\x43\n\rwasted_images\x18\x08 \x03(\x0b\x32,.facet.cluster.v1.Instance.WastedImagesEntry\x12\x37\n\x0bperformance\x18\t \x01(\x0b\x32\".facet.cluster.v1.ShardPerformance\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x86\x03\n\tShardLoad\x12\x1a\n\x12outstanding_images\x18\x01 \x01(\r\x12\x18\n\x10\x63ompleted_images\x18\x02 \x01(\x04\x12\x19\n\x11\x63ompleted_batches\x18\x03 \x01(\x04\x12\x11\n\tdevice_us\x18\x04 \x01(\x04\x12\x44\n\rwasted_images\x18\x05 \x03(\x0b\x32-.facet.cluster.v1.ShardLoad.WastedImagesEntry\x12<\n\twasted_us\x18\x06 \x03(\x0b\x32).facet.cluster.v1.ShardLoad.WastedUsEntry\x12+\n\x06models\x18\x07 \x03(\x0b\x32\x1b.facet.cluster.v1.ModelLoad\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a/\n\rWastedUsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xfb\x01\n\tModelLoad\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x11\n\tmax_batch\x18\x02 \x01(\r\x12\x10\n\x08\x62\x61tch_us\x18\x03 \x01(\x01\x12\x10\n\x08image_us\x18\x04 \x01(\x01\x12\x10\n\x08slowness\x18\x05 \x01(\x01\x12\x19\n\x11\x63ompleted_batches\x18\x06 \x01(\x04\x12\x18\n\x10\x63ompleted_images\x18\x07 \x01(\x04\x12\x11\n\tdevice_us\x18\x08 \x01(\x04\x12\x14\n\x0cpredicted_us\x18\t \x01(\x04\x12\r\n\x05\x65rror\x18\n \x01(\x01\x12\x0c\n\x04\x62ias\x18\x0b \x01(\x01\"\x98\x02\n\x0bPerformance\x12\x14\n\x0cimages_per_s\x18\x01 \x01(\x01\x12\x1d\n\x15\x63\x61pacity_images_per_s\x18\x02 \x01(\x01\x12\x1d\n\x15headroom_images_per_s\x18\x03 \x01(\x01\x12\x13\n\x0butilisation\x18\x04 \x01(\x01\x12\x16\n\x0ewaiting_images\x18\x05 \x01(\x04\x12\x0e\n\x06shards\x18\x06 \x01(\r\x12\x16\n\x0e\x64\x65sired_shards\x18\x07 \x01(\r\x12\x32\n\x06models\x18\x08 \x03(\x0b\x32\".facet.cluster.v1.ModelPerformance\x12,\n\x08requests\x18\t \x01(\x0b\x32\x1a.facet.cluster.v1.Requests\"\x85\x02\n\x10ModelPerformance\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06shards\x18\x02 \x01(\r\x12\x14\n\x0cimages_per_s\x18\x03 \x01(\x01\x12\x1d\n\x15\x63\x61pacity_images_per_s\x18\x04 \x01(\x01\x12\x1d\n\x15headroom_images_per_s\x18\x05 \x01(\x01\x12\x16\n\x0ewaiting_images\x18\x06 \x01(\x04\x12\x0f\n\x07wait_us\x18\x07 \x01(\x04\x12\x1a\n\x12\x61sked_images_per_s\x18\x08 \x01(\x01\x12\x1c\n\x14refused_images_per_s\x18\t \x01(\x01\"\x94\x01\n\x08Requests\x12\x0f\n\x07in_hand\x18\x01 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x02 \x01(\x04\x12\x36\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32&.facet.cluster.v1.Requests.FailedEntry\x1a-\n\x0b\x46\x61iledEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xa9\x01\n\x10ShardPerformance\x12\x14\n\x0cimages_per_s\x18\x01 \x01(\x01\x12\x1d\n\x15\x63\x61pacity_images_per_s\x18\x02 \x01(\x01\x12\x13\n\x0butilisation\x18\x03 \x01(\x01\x12\x12\n\nbusy_share\x18\x04 \x01(\x01\x12\x37\n\x06models\x18\x05 \x03(\x0b\x32\'.facet.cluster.v1.ShardModelPerformance\"\xbe\x01\n\x15ShardModelPerformance\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x14\n\x0cimages_per_s\x18\x02 \x01(\x01\x12\x1d\n\x15\x63\x61pacity_images_per_s\x18\x03 \x01(\x01\x12\x13\n\x0butilisation\x18\x04 \x01(\x01\x12\x14\n\x0c\x62\x61tch_images\x18\x05 \x01(\x01\x12\x19\n\x11predicted_to_real\x18\x06 \x01(\x01\"J\n\x0cRefusedModel\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06reason\x18\x02 \x01(\t*\x87\x01\n\rInstanceState\x12\x1e\n\x1aINSTANCE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16INSTANCE_STATE_SERVING\x10\x01\x12\x1e\n\x1aINSTANCE_STATE_UNREACHABLE\x10\x02\x12\x1a\n\x16INSTANCE_STATE_STANDBY\x10\x03\x32\xca\x01\n\x0e\x43lusterService\x12W\n\nGetCluster\x12#.facet.cluster.v1.GetClusterRequest\x1a$.facet.cluster.v1.GetClusterResponse\x12_\n\x0cWatchCluster\x12%.facet.cluster.v1.WatchClusterRequest\x1a&.facet.cluster.v1.WatchClusterResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARDLOAD_WASTEDIMAGESENTRY']._serialized_options = b'8\001'
   _globals['_SHARDLOAD_WASTEDUSENTRY']._loaded_options = None
   _globals['_SHARDLOAD_WASTEDUSENTRY']._serialized_options = b'8\001'
-  _globals['_INSTANCESTATE']._serialized_start=1151
-  _globals['_INSTANCESTATE']._serialized_end=1286
+  _globals['_REQUESTS_FAILEDENTRY']._loaded_options = None
+  _globals['_REQUESTS_FAILEDENTRY']._serialized_options = b'8\001'
+  _globals['_INSTANCESTATE']._serialized_start=2623
+  _globals['_INSTANCESTATE']._serialized_end=2758
   _globals['_GETCLUSTERREQUEST']._serialized_start=79
   _globals['_GETCLUSTERREQUEST']._serialized_end=98
   _globals['_GETCLUSTERRESPONSE']._serialized_start=100
@@ -48,20 +50,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHCLUSTERREQUEST']._serialized_end=187
   _globals['_WATCHCLUSTERRESPONSE']._serialized_start=189
   _globals['_WATCHCLUSTERRESPONSE']._serialized_end=255
-  _globals['_CLUSTER']._serialized_start=257
-  _globals['_CLUSTER']._serialized_end=358
-  _globals['_INSTANCE']._serialized_start=361
-  _globals['_INSTANCE']._serialized_end=724
-  _globals['_INSTANCE_WASTEDIMAGESENTRY']._serialized_start=673
-  _globals['_INSTANCE_WASTEDIMAGESENTRY']._serialized_end=724
-  _globals['_SHARDLOAD']._serialized_start=727
-  _globals['_SHARDLOAD']._serialized_end=1072
-  _globals['_SHARDLOAD_WASTEDIMAGESENTRY']._serialized_start=673
-  _globals['_SHARDLOAD_WASTEDIMAGESENTRY']._serialized_end=724
-  _globals['_SHARDLOAD_WASTEDUSENTRY']._serialized_start=1025
-  _globals['_SHARDLOAD_WASTEDUSENTRY']._serialized_end=1072
-  _globals['_REFUSEDMODEL']._serialized_start=1074
-  _globals['_REFUSEDMODEL']._serialized_end=1148
-  _globals['_CLUSTERSERVICE']._serialized_start=1289
-  _globals['_CLUSTERSERVICE']._serialized_end=1491
+  _globals['_CLUSTER']._serialized_start=258
+  _globals['_CLUSTER']._serialized_end=411
+  _globals['_INSTANCE']._serialized_start=414
+  _globals['_INSTANCE']._serialized_end=834
+  _globals['_INSTANCE_WASTEDIMAGESENTRY']._serialized_start=783
+  _globals['_INSTANCE_WASTEDIMAGESENTRY']._serialized_end=834
+  _globals['_SHARDLOAD']._serialized_start=837
+  _globals['_SHARDLOAD']._serialized_end=1227
+  _globals['_SHARDLOAD_WASTEDIMAGESENTRY']._serialized_start=783
+  _globals['_SHARDLOAD_WASTEDIMAGESENTRY']._serialized_end=834
+  _globals['_SHARDLOAD_WASTEDUSENTRY']._serialized_start=1180
+  _globals['_SHARDLOAD_WASTEDUSENTRY']._serialized_end=1227
+  _globals['_MODELLOAD']._serialized_start=1230
+  _globals['_MODELLOAD']._serialized_end=1481
+  _globals['_PERFORMANCE']._serialized_start=1484
+  _globals['_PERFORMANCE']._serialized_end=1764
+  _globals['_MODELPERFORMANCE']._serialized_start=1767
+  _globals['_MODELPERFORMANCE']._serialized_end=2028
+  _globals['_REQUESTS']._serialized_start=2031
+  _globals['_REQUESTS']._serialized_end=2179
+  _globals['_REQUESTS_FAILEDENTRY']._serialized_start=2134
+  _globals['_REQUESTS_FAILEDENTRY']._serialized_end=2179
+  _globals['_SHARDPERFORMANCE']._serialized_start=2182
+  _globals['_SHARDPERFORMANCE']._serialized_end=2351
+  _globals['_SHARDMODELPERFORMANCE']._serialized_start=2354
+  _globals['_SHARDMODELPERFORMANCE']._serialized_end=2544
+  _globals['_REFUSEDMODEL']._serialized_start=2546
+  _globals['_REFUSEDMODEL']._serialized_end=2620
+  _globals['_CLUSTERSERVICE']._serialized_start=2761
+  _globals['_CLUSTERSERVICE']._serialized_end=2963
 # @@protoc_insertion_point(module_scope)

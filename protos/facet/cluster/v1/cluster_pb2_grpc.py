@@ -59,7 +59,8 @@ class ClusterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchCluster(self, request, context):
-        """The view at this moment and again after each change, coalesced to at most ten a second.
+        """The view at this moment and again after each change, coalesced to at most ten a second; and
+        once a second while its rates move though nothing else changes.
         Ends only with the client's cancellation or the gateway's shutdown (UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -139,6 +139,30 @@ class ModelReleases(_message.Message):
     retired: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, name: _Optional[str] = ..., sequence: _Optional[int] = ..., current: _Optional[int] = ..., previous: _Optional[_Iterable[int]] = ..., labels: _Optional[_Mapping[str, int]] = ..., versions: _Optional[_Iterable[int]] = ..., retired: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class WatchBatchesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchBatchesResponse(_message.Message):
+    __slots__ = ("batches", "left_out")
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    batches: _containers.RepeatedCompositeFieldContainer[Batch]
+    left_out: int
+    def __init__(self, batches: _Optional[_Iterable[_Union[Batch, _Mapping]]] = ..., left_out: _Optional[int] = ...) -> None: ...
+
+class Batch(_message.Message):
+    __slots__ = ("model", "images", "device_us", "predicted_us")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_US_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_US_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelVersion
+    images: int
+    device_us: int
+    predicted_us: int
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., images: _Optional[int] = ..., device_us: _Optional[int] = ..., predicted_us: _Optional[int] = ...) -> None: ...
+
 class DescribeModelRequest(_message.Message):
     __slots__ = ("model",)
     MODEL_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,11 @@ class InferenceServiceStub(object):
                 request_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardRequest.SerializeToString,
                 response_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardResponse.FromString,
                 _registered_method=True)
+        self.WatchBatches = channel.unary_stream(
+                '/facet.inference.v1.InferenceService/WatchBatches',
+                request_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchBatchesRequest.SerializeToString,
+                response_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchBatchesResponse.FromString,
+                _registered_method=True)
         self.DescribeModel = channel.unary_unary(
                 '/facet.inference.v1.InferenceService/DescribeModel',
                 request_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.DescribeModelRequest.SerializeToString,
@@ -75,6 +80,14 @@ class InferenceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchBatches(self, request, context):
+        """Every batch that runs from now on, for whoever wants to see how well the performance model
+        foretells it; gathered for a tenth of a second. Nothing is kept where nobody watches.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeModel(self, request, context):
         """Describes a version of the repository that need not be loaded. NOT_FOUND (MODEL_NOT_FOUND)
         when there is none, FAILED_PRECONDITION (MODEL_REFUSED) when it must not be served.
@@ -95,6 +108,11 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.WatchShard,
                     request_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardRequest.FromString,
                     response_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardResponse.SerializeToString,
+            ),
+            'WatchBatches': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBatches,
+                    request_deserializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchBatchesRequest.FromString,
+                    response_serializer=facet_dot_inference_dot_v1_dot_inference__pb2.WatchBatchesResponse.SerializeToString,
             ),
             'DescribeModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeModel,
@@ -157,6 +175,33 @@ class InferenceService(object):
             '/facet.inference.v1.InferenceService/WatchShard',
             facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardRequest.SerializeToString,
             facet_dot_inference_dot_v1_dot_inference__pb2.WatchShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/facet.inference.v1.InferenceService/WatchBatches',
+            facet_dot_inference_dot_v1_dot_inference__pb2.WatchBatchesRequest.SerializeToString,
+            facet_dot_inference_dot_v1_dot_inference__pb2.WatchBatchesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,7 +26,7 @@ from facet.type.v1 import model_pb2 as facet_dot_type_dot_v1_dot_model__pb2
 from facet.type.v1 import request_pb2 as facet_dot_type_dot_v1_dot_request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"facet/scheduler/v1/scheduler.proto\x12\x12\x66\x61\x63\x65t.scheduler.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1b\x66\x61\x63\x65t/type/v1/request.proto\"\x89\x02\n\x0f\x44ispatchRequest\x12\x12\n\ndispatcher\x18\x01 \x01(\t\x12\x34\n\x07\x65nqueue\x18\x02 \x03(\x0b\x32#.facet.scheduler.v1.PieceDescriptor\x12\x11\n\tcompleted\x18\x03 \x03(\x04\x12+\n\x04lost\x18\x04 \x03(\x0b\x32\x1d.facet.scheduler.v1.LostPiece\x12\x11\n\tcancelled\x18\x05 \x03(\x04\x12\x35\n\x08\x65xpected\x18\x06 \x03(\x0b\x32#.facet.scheduler.v1.ExpectedRequest\x12\x11\n\tabandoned\x18\x07 \x03(\x04\x12\x0f\n\x07\x65xpired\x18\x08 \x03(\x04\"\xc6\x01\n\x0f\x45xpectedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x0f\n\x07\x63onfirm\x18\x06 \x01(\x08\x12.\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x1d.facet.type.v1.RequestContext\"\xea\x01\n\x0fPieceDescriptor\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x04\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x10\n\x08\x61\x64mitted\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x12.\n\x07\x63ontext\x18\t \x01(\x0b\x32\x1d.facet.type.v1.RequestContext\"J\n\tLostPiece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x10\n\x08grant_id\x18\x02 \x01(\t\x12\x19\n\x11shard_unreachable\x18\x03 \x01(\x08\"\x82\x02\n\x10\x44ispatchResponse\x12)\n\x06leases\x18\x01 \x03(\x0b\x32\x19.facet.scheduler.v1.Lease\x12-\n\x08refusals\x18\x02 \x03(\x0b\x32\x1b.facet.scheduler.v1.Refusal\x12\x10\n\x08\x61\x64mitted\x18\x04 \x03(\x04\x12M\n\rwasted_images\x18\x03 \x03(\x0b\x32\x36.facet.scheduler.v1.DispatchResponse.WastedImagesEntry\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"~\n\x07Refusal\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x14\n\x0cpredicted_ms\x18\x02 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\x12\x31\n\x06reason\x18\x04 \x01(\x0e\x32!.facet.scheduler.v1.RefusalReason\"-\n\tCandidate\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x11\n\tfinish_us\x18\x02 \x01(\x04\"\xba\x01\n\x05Lease\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x13\n\x0bgrant_parts\x18\x02 \x01(\r\x12\r\n\x05shard\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x11\n\tpiece_ids\x18\x05 \x03(\x04\x12*\n\x05model\x18\x06 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12+\n\x04\x62\x65st\x18\x07 \x03(\x0b\x32\x1d.facet.scheduler.v1.Candidate\"\xc8\x02\n\x0bPullRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.facet.scheduler.v1.ShardHello\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x17\n\x0fmodels_included\x18\x03 \x01(\x08\x12\x0c\n\x04pull\x18\x04 \x01(\x08\x12\x10\n\x08\x66inished\x18\x05 \x03(\t\x12)\n\x03ran\x18\x07 \x03(\x0b\x32\x1c.facet.scheduler.v1.RanBatch\x12\x14\n\x0cremaining_us\x18\x08 \x01(\x04\x12\x16\n\tflight_us\x18\t \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12(\n\x05shelf\x18\n \x01(\x0b\x32\x19.facet.scheduler.v1.ShelfB\x0c\n\n_flight_us\"O\n\x05Shelf\x12\x14\n\x0c\x62udget_bytes\x18\x01 \x01(\x04\x12\x30\n\x06models\x18\x02 \x03(\x0b\x32 .facet.scheduler.v1.ShelvedModel\"\xa2\x01\n\x0cShelvedModel\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x04\x12\x0f\n\x07load_us\x18\x03 \x01(\x04\x12.\n\x08standing\x18\x04 \x01(\x0e\x32\x1c.facet.scheduler.v1.Standing\x12\x0f\n\x07refused\x18\x05 \x01(\x08\"-\n\x08RanBatch\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\x11\n\tdevice_us\x18\x02 \x01(\x04\",\n\nShardHello\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"y\n\x0cPullResponse\x12*\n\x05grant\x18\x01 \x01(\x0b\x32\x19.facet.scheduler.v1.GrantH\x00\x12\x32\n\tplacement\x18\x02 \x01(\x0b\x32\x1d.facet.scheduler.v1.PlacementH\x00\x42\t\n\x07message\"6\n\tPlacement\x12)\n\x04hold\x18\x01 \x03(\x0b\x32\x1b.facet.type.v1.ModelVersion\"\x8b\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\r\n\x05parts\x18\x03 \x01(\r\x12\x0e\n\x06images\x18\x04 \x01(\r\x12\x12\n\nexpires_ms\x18\x05 \x01(\r\x12\x11\n\tparked_us\x18\x06 \x01(\x04*\x94\x01\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_OVERLOADED\x10\x01\x12 \n\x1cREFUSAL_REASON_MODEL_LOADING\x10\x02\x12\"\n\x1eREFUSAL_REASON_MODEL_TOO_LARGE\x10\x03*f\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x14\n\x10STANDING_CURRENT\x10\x01\x12\x12\n\x0eSTANDING_NAMED\x10\x02\x12\x16\n\x12STANDING_ON_DEMAND\x10\x03\x32\xbc\x01\n\x10SchedulerService\x12Y\n\x08\x44ispatch\x12#.facet.scheduler.v1.DispatchRequest\x1a$.facet.scheduler.v1.DispatchResponse(\x01\x30\x01\x12M\n\x04Pull\x12\x1f.facet.scheduler.v1.PullRequest\x1a .facet.scheduler.v1.PullResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"facet/scheduler/v1/scheduler.proto\x12\x12\x66\x61\x63\x65t.scheduler.v1\x1a\x19\x66\x61\x63\x65t/type/v1/model.proto\x1a\x1b\x66\x61\x63\x65t/type/v1/request.proto\"\x89\x02\n\x0f\x44ispatchRequest\x12\x12\n\ndispatcher\x18\x01 \x01(\t\x12\x34\n\x07\x65nqueue\x18\x02 \x03(\x0b\x32#.facet.scheduler.v1.PieceDescriptor\x12\x11\n\tcompleted\x18\x03 \x03(\x04\x12+\n\x04lost\x18\x04 \x03(\x0b\x32\x1d.facet.scheduler.v1.LostPiece\x12\x11\n\tcancelled\x18\x05 \x03(\x04\x12\x35\n\x08\x65xpected\x18\x06 \x03(\x0b\x32#.facet.scheduler.v1.ExpectedRequest\x12\x11\n\tabandoned\x18\x07 \x03(\x04\x12\x0f\n\x07\x65xpired\x18\x08 \x03(\x04\"\xc6\x01\n\x0f\x45xpectedRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\x0f\n\x07\x63onfirm\x18\x06 \x01(\x08\x12.\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x1d.facet.type.v1.RequestContext\"\xea\x01\n\x0fPieceDescriptor\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06images\x18\x03 \x01(\r\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\x12\x12\n\nrequest_id\x18\x05 \x01(\x04\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x10\n\x08\x61\x64mitted\x18\x07 \x01(\x08\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x12.\n\x07\x63ontext\x18\t \x01(\x0b\x32\x1d.facet.type.v1.RequestContext\"J\n\tLostPiece\x12\x10\n\x08piece_id\x18\x01 \x01(\x04\x12\x10\n\x08grant_id\x18\x02 \x01(\t\x12\x19\n\x11shard_unreachable\x18\x03 \x01(\x08\"\xb2\x02\n\x10\x44ispatchResponse\x12)\n\x06leases\x18\x01 \x03(\x0b\x32\x19.facet.scheduler.v1.Lease\x12-\n\x08refusals\x18\x02 \x03(\x0b\x32\x1b.facet.scheduler.v1.Refusal\x12\x10\n\x08\x61\x64mitted\x18\x04 \x03(\x04\x12M\n\rwasted_images\x18\x03 \x03(\x0b\x32\x36.facet.scheduler.v1.DispatchResponse.WastedImagesEntry\x12.\n\x06queues\x18\x05 \x03(\x0b\x32\x1e.facet.scheduler.v1.ModelQueue\x1a\x33\n\x11WastedImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8f\x01\n\nModelQueue\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x16\n\x0ewaiting_images\x18\x02 \x01(\x04\x12\x0f\n\x07wait_us\x18\x03 \x01(\x04\x12\x14\n\x0c\x61sked_images\x18\x04 \x01(\x04\x12\x16\n\x0erefused_images\x18\x05 \x01(\x04\"~\n\x07Refusal\x12\x12\n\nrequest_id\x18\x01 \x01(\x04\x12\x14\n\x0cpredicted_ms\x18\x02 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\x12\x31\n\x06reason\x18\x04 \x01(\x0e\x32!.facet.scheduler.v1.RefusalReason\"-\n\tCandidate\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x11\n\tfinish_us\x18\x02 \x01(\x04\"\xba\x01\n\x05Lease\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x13\n\x0bgrant_parts\x18\x02 \x01(\r\x12\r\n\x05shard\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x11\n\tpiece_ids\x18\x05 \x03(\x04\x12*\n\x05model\x18\x06 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12+\n\x04\x62\x65st\x18\x07 \x03(\x0b\x32\x1d.facet.scheduler.v1.Candidate\"\xc8\x02\n\x0bPullRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1e.facet.scheduler.v1.ShardHello\x12.\n\x06models\x18\x02 \x03(\x0b\x32\x1e.facet.type.v1.ModelDescriptor\x12\x17\n\x0fmodels_included\x18\x03 \x01(\x08\x12\x0c\n\x04pull\x18\x04 \x01(\x08\x12\x10\n\x08\x66inished\x18\x05 \x03(\t\x12)\n\x03ran\x18\x07 \x03(\x0b\x32\x1c.facet.scheduler.v1.RanBatch\x12\x14\n\x0cremaining_us\x18\x08 \x01(\x04\x12\x16\n\tflight_us\x18\t \x01(\x04H\x00\x88\x01\x01\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12(\n\x05shelf\x18\n \x01(\x0b\x32\x19.facet.scheduler.v1.ShelfB\x0c\n\n_flight_us\"O\n\x05Shelf\x12\x14\n\x0c\x62udget_bytes\x18\x01 \x01(\x04\x12\x30\n\x06models\x18\x02 \x03(\x0b\x32 .facet.scheduler.v1.ShelvedModel\"\xa2\x01\n\x0cShelvedModel\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x04\x12\x0f\n\x07load_us\x18\x03 \x01(\x04\x12.\n\x08standing\x18\x04 \x01(\x0e\x32\x1c.facet.scheduler.v1.Standing\x12\x0f\n\x07refused\x18\x05 \x01(\x08\"-\n\x08RanBatch\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\x11\n\tdevice_us\x18\x02 \x01(\x04\",\n\nShardHello\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"y\n\x0cPullResponse\x12*\n\x05grant\x18\x01 \x01(\x0b\x32\x19.facet.scheduler.v1.GrantH\x00\x12\x32\n\tplacement\x18\x02 \x01(\x0b\x32\x1d.facet.scheduler.v1.PlacementH\x00\x42\t\n\x07message\"6\n\tPlacement\x12)\n\x04hold\x18\x01 \x03(\x0b\x32\x1b.facet.type.v1.ModelVersion\"\x8b\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12*\n\x05model\x18\x02 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\r\n\x05parts\x18\x03 \x01(\r\x12\x0e\n\x06images\x18\x04 \x01(\r\x12\x12\n\nexpires_ms\x18\x05 \x01(\r\x12\x11\n\tparked_us\x18\x06 \x01(\x04*\x94\x01\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_OVERLOADED\x10\x01\x12 \n\x1cREFUSAL_REASON_MODEL_LOADING\x10\x02\x12\"\n\x1eREFUSAL_REASON_MODEL_TOO_LARGE\x10\x03*f\n\x08Standing\x12\x18\n\x14STANDING_UNSPECIFIED\x10\x00\x12\x14\n\x10STANDING_CURRENT\x10\x01\x12\x12\n\x0eSTANDING_NAMED\x10\x02\x12\x16\n\x12STANDING_ON_DEMAND\x10\x03\x32\xbc\x01\n\x10SchedulerService\x12Y\n\x08\x44ispatch\x12#.facet.scheduler.v1.DispatchRequest\x1a$.facet.scheduler.v1.DispatchResponse(\x01\x30\x01\x12M\n\x04Pull\x12\x1f.facet.scheduler.v1.PullRequest\x1a .facet.scheduler.v1.PullResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._loaded_options = None
   _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_options = b'8\001'
-  _globals['_REFUSALREASON']._serialized_start=2513
-  _globals['_REFUSALREASON']._serialized_end=2661
-  _globals['_STANDING']._serialized_start=2663
-  _globals['_STANDING']._serialized_end=2765
+  _globals['_REFUSALREASON']._serialized_start=2707
+  _globals['_REFUSALREASON']._serialized_end=2855
+  _globals['_STANDING']._serialized_start=2857
+  _globals['_STANDING']._serialized_end=2959
   _globals['_DISPATCHREQUEST']._serialized_start=115
   _globals['_DISPATCHREQUEST']._serialized_end=380
   _globals['_EXPECTEDREQUEST']._serialized_start=383
@@ -48,31 +48,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOSTPIECE']._serialized_start=820
   _globals['_LOSTPIECE']._serialized_end=894
   _globals['_DISPATCHRESPONSE']._serialized_start=897
-  _globals['_DISPATCHRESPONSE']._serialized_end=1155
-  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_start=1104
-  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_end=1155
-  _globals['_REFUSAL']._serialized_start=1157
-  _globals['_REFUSAL']._serialized_end=1283
-  _globals['_CANDIDATE']._serialized_start=1285
-  _globals['_CANDIDATE']._serialized_end=1330
-  _globals['_LEASE']._serialized_start=1333
-  _globals['_LEASE']._serialized_end=1519
-  _globals['_PULLREQUEST']._serialized_start=1522
-  _globals['_PULLREQUEST']._serialized_end=1850
-  _globals['_SHELF']._serialized_start=1852
-  _globals['_SHELF']._serialized_end=1931
-  _globals['_SHELVEDMODEL']._serialized_start=1934
-  _globals['_SHELVEDMODEL']._serialized_end=2096
-  _globals['_RANBATCH']._serialized_start=2098
-  _globals['_RANBATCH']._serialized_end=2143
-  _globals['_SHARDHELLO']._serialized_start=2145
-  _globals['_SHARDHELLO']._serialized_end=2189
-  _globals['_PULLRESPONSE']._serialized_start=2191
-  _globals['_PULLRESPONSE']._serialized_end=2312
-  _globals['_PLACEMENT']._serialized_start=2314
-  _globals['_PLACEMENT']._serialized_end=2368
-  _globals['_GRANT']._serialized_start=2371
-  _globals['_GRANT']._serialized_end=2510
-  _globals['_SCHEDULERSERVICE']._serialized_start=2768
-  _globals['_SCHEDULERSERVICE']._serialized_end=2956
+  _globals['_DISPATCHRESPONSE']._serialized_end=1203
+  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_start=1152
+  _globals['_DISPATCHRESPONSE_WASTEDIMAGESENTRY']._serialized_end=1203
+  _globals['_MODELQUEUE']._serialized_start=1206
+  _globals['_MODELQUEUE']._serialized_end=1349
+  _globals['_REFUSAL']._serialized_start=1351
+  _globals['_REFUSAL']._serialized_end=1477
+  _globals['_CANDIDATE']._serialized_start=1479
+  _globals['_CANDIDATE']._serialized_end=1524
+  _globals['_LEASE']._serialized_start=1527
+  _globals['_LEASE']._serialized_end=1713
+  _globals['_PULLREQUEST']._serialized_start=1716
+  _globals['_PULLREQUEST']._serialized_end=2044
+  _globals['_SHELF']._serialized_start=2046
+  _globals['_SHELF']._serialized_end=2125
+  _globals['_SHELVEDMODEL']._serialized_start=2128
+  _globals['_SHELVEDMODEL']._serialized_end=2290
+  _globals['_RANBATCH']._serialized_start=2292
+  _globals['_RANBATCH']._serialized_end=2337
+  _globals['_SHARDHELLO']._serialized_start=2339
+  _globals['_SHARDHELLO']._serialized_end=2383
+  _globals['_PULLRESPONSE']._serialized_start=2385
+  _globals['_PULLRESPONSE']._serialized_end=2506
+  _globals['_PLACEMENT']._serialized_start=2508
+  _globals['_PLACEMENT']._serialized_end=2562
+  _globals['_GRANT']._serialized_start=2565
+  _globals['_GRANT']._serialized_end=2704
+  _globals['_SCHEDULERSERVICE']._serialized_start=2962
+  _globals['_SCHEDULERSERVICE']._serialized_end=3150
 # @@protoc_insertion_point(module_scope)

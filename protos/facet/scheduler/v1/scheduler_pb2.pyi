@@ -102,7 +102,7 @@ class LostPiece(_message.Message):
     def __init__(self, piece_id: _Optional[int] = ..., grant_id: _Optional[str] = ..., shard_unreachable: bool = ...) -> None: ...
 
 class DispatchResponse(_message.Message):
-    __slots__ = ("leases", "refusals", "admitted", "wasted_images")
+    __slots__ = ("leases", "refusals", "admitted", "wasted_images", "queues")
     class WastedImagesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,11 +114,27 @@ class DispatchResponse(_message.Message):
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     ADMITTED_FIELD_NUMBER: _ClassVar[int]
     WASTED_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    QUEUES_FIELD_NUMBER: _ClassVar[int]
     leases: _containers.RepeatedCompositeFieldContainer[Lease]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     admitted: _containers.RepeatedScalarFieldContainer[int]
     wasted_images: _containers.ScalarMap[str, int]
-    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., admitted: _Optional[_Iterable[int]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    queues: _containers.RepeatedCompositeFieldContainer[ModelQueue]
+    def __init__(self, leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., admitted: _Optional[_Iterable[int]] = ..., wasted_images: _Optional[_Mapping[str, int]] = ..., queues: _Optional[_Iterable[_Union[ModelQueue, _Mapping]]] = ...) -> None: ...
+
+class ModelQueue(_message.Message):
+    __slots__ = ("model", "waiting_images", "wait_us", "asked_images", "refused_images")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WAITING_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_US_FIELD_NUMBER: _ClassVar[int]
+    ASKED_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelVersion
+    waiting_images: int
+    wait_us: int
+    asked_images: int
+    refused_images: int
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ..., waiting_images: _Optional[int] = ..., wait_us: _Optional[int] = ..., asked_images: _Optional[int] = ..., refused_images: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("request_id", "predicted_ms", "retry_after_ms", "reason")

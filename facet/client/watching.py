@@ -1,0 +1,44 @@
+"""Following a cluster through whatever happens to the gateway that shows it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+
+from facet.client.connection import connect, domain_errors
+from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
+from services.common.rpc.cancellation import heed_cancellation
+
+RETRY_S: Final = 0.1
+TIMEOUT_S: Final = 10.0
+
+
+async def get_cluster(gateway: str) -> cluster_pb2.Cluster:
+    """Return the cluster at this moment.
+
+    Raises UnavailableError (UNREACHABLE) when no gateway answers.
+    """
+    async with connect(gateway) as channel:
+        stub = cluster_pb2_grpc.ClusterServiceStub(channel)
+        with domain_errors(gateway):
+            response: cluster_pb2.GetClusterResponse = await stub.GetCluster(
+                cluster_pb2.GetClusterRequest(), timeout=TIMEOUT_S
+            )
+    return response.cluster
+
+
+async def watch_cluster(channel: grpc.aio.Channel) -> AsyncIterator[cluster_pb2.Cluster | None]:
+    """Yield the cluster whenever it changes, and None where the gateway does not answer.
+
+    Never ends by itself.
+    """
+    stub = cluster_pb2_grpc.ClusterServiceStub(channel)
+    while True:
+        try:
+            async for response in stub.WatchCluster(cluster_pb2.WatchClusterRequest()):
+                yield response.cluster
+        except grpc.aio.AioRpcError:
+            heed_cancellation()
+            yield None
+        await asyncio.sleep(RETRY_S)
