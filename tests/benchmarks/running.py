@@ -16,7 +16,10 @@ def figures(
     """Return the JSON that `python -m benchmarks.NAME --seconds N` writes; fails when it does."""
     file = folder / f"{name}.json"
     run = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--seconds", str(seconds), "--json", str(file)],
+        (
+            *(sys.executable, "-m", f"benchmarks.{name}"),
+            *("--seconds", str(seconds), "--json", str(file)),
+        ),
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
