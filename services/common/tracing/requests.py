@@ -59,5 +59,4 @@ class Requests:
             self._failures.warning(
                 "request failed", reason, code=code.name, error=message, **fields
             )
-        span.note(**{"rpc.grpc.status_code": code.value[0]})
-        span.end()
+        span.answered(code)
