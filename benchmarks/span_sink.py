@@ -32,7 +32,9 @@ def span_sink() -> Iterator[str]:
 
 def _serve(connection: Connection) -> None:
     server = grpc.server(ThreadPoolExecutor(1))
-    take = grpc.unary_unary_rpc_method_handler(lambda request, context: NOTHING)
+    take: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+        lambda request, context: NOTHING
+    )
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(SERVICE, {"Export": take}),)
     )
