@@ -11,7 +11,7 @@ from gateway.pixels import PixelMemory, set_pixels
 from gateway.requests import Output
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
-from services.common.errors import LinkLostError
+from services.common.errors import FacetError, LinkLostError
 from services.common.rpc.fleet import Fleet
 from services.common.statuses import from_status
 
@@ -55,6 +55,10 @@ class Sender:
             piece.links.append(link)
         try:
             return await link.call(request, deadline)
+        except FacetError as error:
+            for step in steps:
+                step.fail(error)
+            raise
         finally:
             for piece, step in zip(pieces, steps, strict=True):
                 piece.links.remove(link)

@@ -65,7 +65,7 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
                 error=error.message,
             )
             return aggregation_pb2.CombinedItem(error=to_status(error))
-        if self._trail.active:
+        if self._trail.active and self._trail.wants(item.context):
             hop = Hop(item.context, began, time.monotonic(), {"images": item.images})
             self._trail.hop("combined", hop)
         return aggregation_pb2.CombinedItem(results=results)

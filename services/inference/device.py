@@ -200,8 +200,9 @@ class _Work:
         ended, grant = time.monotonic(), self._parts[0][0].request.grant_id
         hops = []
         for part, _, places in self._parts:
-            for place in places:
-                piece = self.pieces[place]
+            for piece, place in zip(self.pieces[places.start : places.stop], places, strict=True):
+                if not trail.wants(piece.context):
+                    continue
                 fields: dict[str, str | int] = {
                     "batch": grant,
                     "batch_images": self.images,
@@ -212,6 +213,8 @@ class _Work:
                 if error := self._outcomes[place].error.message:
                     fields["error"] = error
                 hops.append(Hop(piece.context, part.received, ended, fields))
+        if not hops:
+            return
         model = str(self.model.version.manifest.key)
         fields = {"batch": grant, "model": model, "images": self.images}
         ran = Batch("batch", self._started, self._started + self.device_us / 1e6, fields)

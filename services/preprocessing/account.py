@@ -40,6 +40,6 @@ class Account:
                     request_id=theirs.context.request_id,
                     error=error.message,
                 )
-            if self._trail.active:
+            if self._trail.wants(theirs.context):
                 fields = {"pictures": theirs.pictures, "failed": len(failed)}
                 self._trail.hop("prepared", Hop(theirs.context, began, ended, fields))

@@ -45,7 +45,9 @@ class Account:
             return
         for key in grant.pieces:
             piece = self._core.piece(key)
-            if piece is not None and piece.context is not None:
+            if piece is None or piece.context is None:
+                continue
+            if self._trail.wants(piece.context):
                 fields: dict[str, str | int] = {
                     "grant": grant.grant_id,
                     "shard": grant.shard,

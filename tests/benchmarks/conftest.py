@@ -7,7 +7,7 @@ import pytest
 LONG = frozenset(
     {
         *("test_chain", "test_ensemble", "test_faults", "test_latency"),
-        *("test_peers", "test_rollout", "test_startup", "test_training"),
+        *("test_peers", "test_rollout", "test_startup", "test_tracing", "test_training"),
     }
 )
 """Their short forms take half a minute each all the same: they start clusters again and again."""

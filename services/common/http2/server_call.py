@@ -163,9 +163,9 @@ class ServerCall(Stream):
         """End the call with that status."""
         raise AbortedError(code, details, trailing_metadata)
 
-    def set_trailing_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Tell the caller this when the call ends, however it ends."""
-        self._trailing = header_block(encode_metadata(metadata))
+    def add_trailing(self, name: bytes, value: bytes) -> None:
+        """Tell the caller this as well when the call ends, however it ends."""
+        self._trailing += header_block(((name, value),))
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline; None when it has none."""

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 
 from facet.type.v1 import request_pb2
 
-REQUEST_ID: Final = "x-request-id"
+REQUEST_ID: Final = b"x-request-id"
 """Metadata by which a caller names its request, and is told how it is named."""
 TRACEPARENT: Final = b"traceparent"
 """Metadata by which a caller says of which trace its request is a part."""

@@ -10,7 +10,6 @@ from services.common.tracing.context import REQUEST_ID, TRACEPARENT, sane_reques
 from services.common.tracing.requests import Requests
 from services.common.tracing.span import CURRENT, Span
 
-_REQUEST_ID: Final = REQUEST_ID.encode()
 PUBLIC: Final = "/facet."
 """Health checks and reflection are no requests."""
 
@@ -28,12 +27,12 @@ class RequestInterceptor(Interceptor):
             return
         request_id = traceparent = None
         for name, value in call.headers:
-            if name == _REQUEST_ID:
+            if name == REQUEST_ID:
                 request_id = sane_request_id(value)
             elif name == TRACEPARENT:
                 traceparent = value.decode("latin-1")
         self._spans[call] = span = self._requests.begin(request_id, traceparent, call.path)
-        call.set_trailing_metadata(((REQUEST_ID, span.context.request_id),))
+        call.add_trailing(REQUEST_ID, span.context.request_id.encode())
 
     def began(self, call: ServerCall) -> None:
         """See Interceptor."""

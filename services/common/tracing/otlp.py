@@ -25,7 +25,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from facet.type.v1 import request_pb2
 from services.common.errors import FacetError
-from services.common.statuses import status_code
 from services.common.tracing.complaints import complain_little
 from services.common.tracing.context import Parent
 from services.common.tracing.span import Span, part_of
@@ -96,7 +95,7 @@ class OtlpTracer:
                 f"{NAMES}request_id": context.request_id,
             },
         )
-        return TracedSpan(self._tracer, span, context)
+        return TracedSpan(self._tracer, span, context, serves=True)
 
     def hop(self, name: str, hop: Hop) -> None:
         """See Tracer."""
@@ -155,11 +154,17 @@ class OtlpTracer:
 class TracedSpan(Span):
     """A span that is told."""
 
-    __slots__ = ("_span", "_tracer")
+    __slots__ = ("_serves", "_span", "_tracer")
 
     def __init__(
-        self, tracer: trace.Tracer, span: trace.Span, context: request_pb2.RequestContext
+        self,
+        tracer: trace.Tracer,
+        span: trace.Span,
+        context: request_pb2.RequestContext,
+        *,
+        serves: bool,
     ) -> None:
+        """`serves`: it is a request, which may fail by its caller's fault, and no step of one."""
         own = span.get_span_context()
         traceparent = Parent(own.trace_id, own.span_id, sampled=True).write()
         super().__init__(
@@ -167,6 +172,7 @@ class TracedSpan(Span):
         )
         self._tracer = tracer
         self._span = span
+        self._serves = serves
 
     def begin(self, name: str, **attributes: str | int) -> "TracedSpan":
         """See Span."""
@@ -179,17 +185,20 @@ class TracedSpan(Span):
             "request", context, trace.SpanKind.INTERNAL, {"request_id": context.request_id}
         )
 
-    def note(self, **attributes: str | int) -> None:
-        """See Span."""
-        for key, value in attributes.items():
-            self._span.set_attribute(key if "." in key else f"{NAMES}{key}", value)
-
     def fail(self, error: FacetError) -> None:
         """See Span."""
         super().fail(error)
         self._span.set_attribute("error.type", error.reason)
-        if status_code(error) in OUR_FAULTS:
+        if not self._serves:
             self._span.set_status(trace.StatusCode.ERROR, error.message)
+
+    def answered(self, code: grpc.StatusCode) -> None:
+        """See Span."""
+        self._span.set_attribute("rpc.grpc.status_code", code.value[0])
+        if code in OUR_FAULTS:
+            why = self.error.message if self.error else code.name
+            self._span.set_status(trace.StatusCode.ERROR, why)
+        self.end()
 
     def end(self) -> None:
         """See Span."""
@@ -224,7 +233,8 @@ class TracedSpan(Span):
             kind,
             {f"{NAMES}{key}": value for key, value in attributes.items()},
         )
-        return TracedSpan(self._tracer, span, context)
+        serves = kind is not trace.SpanKind.CLIENT
+        return TracedSpan(self._tracer, span, context, serves=serves)
 
 
 def _context(parent: Parent) -> Context:

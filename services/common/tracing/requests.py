@@ -41,7 +41,7 @@ class Requests:
 
     def over(self, span: Span, method: str, code: grpc.StatusCode) -> None:
         """Tell how a request ended."""
-        if code is _OK and not self._trail.active:
+        if code is _OK and not self._trail.wants(span.context):
             return
         fields = {
             "request_id": span.context.request_id,
@@ -59,5 +59,4 @@ class Requests:
             self._failures.warning(
                 "request failed", reason, code=code.name, error=message, **fields
             )
-        span.note(**{"rpc.grpc.status_code": code.value[0]})
-        span.end()
+        span.answered(code)

@@ -5,6 +5,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Final, Self
 
+import grpc
+
 from facet.type.v1 import request_pb2
 from services.common.errors import FacetError
 
@@ -33,12 +35,12 @@ class Span:
         """Return a request that came inside this one: one of a stream."""
         return Span(part_of(self.context, number))
 
-    def note(self, **attributes: str | int) -> None:
-        """Say more of it."""
-
     def fail(self, error: FacetError) -> None:
-        """Remember why the request failed."""
+        """Remember why it failed."""
         self.error = error
+
+    def answered(self, code: grpc.StatusCode) -> None:
+        """The request is over, with that status."""
 
     def end(self) -> None:
         """It is over; what is said of it later is lost."""

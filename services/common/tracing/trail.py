@@ -57,8 +57,12 @@ class Trail:
         """`debug`: lines of that level are written at all."""
         self.tracer = tracer
         self.active = debug or tracer is not None
-        """Somebody wants to know; where not, nobody need gather what there is to tell."""
+        """Somebody wants to know of some requests; `wants` tells of which."""
         self._debug = debug
+
+    def wants(self, context: request_pb2.RequestContext) -> bool:
+        """Somebody wants to know of this request: what there is to tell is worth gathering."""
+        return self._debug or (self.tracer is not None and bool(context.traceparent))
 
     def hop(self, name: str, hop: Hop) -> None:
         """Tell what was done for a request."""
