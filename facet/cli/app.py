@@ -12,6 +12,7 @@ from facet.cli import (
     models,
     releases,
     serving,
+    settings,
     training,
     training_workers,
 )
@@ -32,6 +33,7 @@ app.command("up")(serving.up)
 app.command("serve")(serving.serve)
 app.command("wait")(cluster.wait)
 app.command("status")(cluster.status)
+app.command("settings")(settings.settings)
 app.command("classify")(classify.classify)
 app.command("train")(training.train)
 app.command("train-worker")(training_workers.train_worker)
