@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 
-.PHONY: demo test lint protos consul bench lock clean
+.PHONY: demo test lint protos reference consul bench lock clean
 
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
@@ -21,6 +21,9 @@ lint: $(VENV)/.installed-dev
 
 protos: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py
+
+reference: $(VENV)/.installed-dev
+	$(BIN)/facet settings --markdown > docs/configuration.md
 
 consul:
 	.ci/tools/build.sh

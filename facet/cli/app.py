@@ -12,6 +12,7 @@ from facet.cli import (
     models,
     releases,
     serving,
+    settings,
     top,
     training,
     training_workers,
@@ -34,6 +35,7 @@ app.command("serve")(serving.serve)
 app.command("wait")(cluster.wait)
 app.command("status")(cluster.status)
 app.command("top")(top.top)
+app.command("settings")(settings.settings)
 app.command("classify")(classify.classify)
 app.command("train")(training.train)
 app.command("train-worker")(training_workers.train_worker)
