@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 
-.PHONY: demo test lint protos reference consul bench lock clean
+.PHONY: demo test lint protos reference consul images bench lock clean
 
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
@@ -28,7 +28,27 @@ reference: $(VENV)/.installed-dev
 consul:
 	.ci/tools/build.sh
 
-BENCHMARKS := chain latency ensemble small scheduling faults startup peers rollout training tracing
+# Options of `build`, such as --build-arg or --network, can be given in IMAGE_OPTIONS.
+CONTAINER_ENGINE ?= $(firstword $(foreach e,podman docker,$(if $(shell command -v $(e)),$(e))))
+IMAGES ?= gateway preprocessing scheduler aggregation inference inference-gpu training
+IMAGE_VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# Podman's own format has no place for a HEALTHCHECK.
+IMAGE_FORMAT := $(if $(findstring podman,$(firstword $(CONTAINER_ENGINE))),--format docker)
+
+images:
+	@test -n "$(CONTAINER_ENGINE)" || { echo "Images are built by podman or docker: install one, or name another in CONTAINER_ENGINE." >&2; exit 1; }
+	@set -e; for name in $(IMAGES); do \
+	  test -f docker/$$name.Dockerfile || { echo "There is no docker/$$name.Dockerfile." >&2; exit 1; }; \
+	  $(CONTAINER_ENGINE) build $(IMAGE_FORMAT) $(IMAGE_OPTIONS) --build-arg VERSION=$(IMAGE_VERSION) \
+	    --file docker/$$name.Dockerfile --tag facet-$$name:$(IMAGE_VERSION) .; \
+	done
+	@for name in $(IMAGES); do \
+	  bytes=$$($(CONTAINER_ENGINE) image inspect --format '{{.Size}}' facet-$$name:$(IMAGE_VERSION)); \
+	  printf '%-22s %5d MB\n' facet-$$name:$(IMAGE_VERSION) $$((bytes / 1000000)); \
+	done
+
+BENCHMARKS := chain latency ensemble small scheduling faults startup peers rollout training \
+  tracing model hosts
 
 bench: $(VENV)/.installed-dev
 	@mkdir -p .facet/bench

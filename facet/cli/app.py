@@ -1,7 +1,4 @@
-"""The `facet` command: all subcommands, and how errors end it."""
-
-import sys
-from typing import Final
+"""The `facet` command: all subcommands."""
 
 import typer
 
@@ -9,19 +6,17 @@ from facet.cli import (
     classify,
     cluster,
     ensembles,
+    health,
     models,
     releases,
+    serve,
     serving,
     settings,
     top,
     training,
     training_workers,
 )
-from facet.cli.output import errors_to
-from services.common.errors import FacetError
-
-EXIT_FAILED: Final = 1
-EXIT_UNREACHABLE: Final = 3
+from facet.cli.ending import run
 
 app = typer.Typer(
     name="facet",
@@ -31,7 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("up")(serving.up)
-app.command("serve")(serving.serve)
+app.command("serve")(serve.serve)
+app.command("health")(health.health)
 app.command("wait")(cluster.wait)
 app.command("status")(cluster.status)
 app.command("top")(top.top)
@@ -52,12 +48,8 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Run the command; an error is one sentence and an exit code, never a traceback."""
-    try:
-        app()
-    except FacetError as error:
-        errors_to(error.message)
-        sys.exit(EXIT_UNREACHABLE if error.reason == "UNREACHABLE" else EXIT_FAILED)
+    """Run the command."""
+    run(app)
 
 
 if __name__ == "__main__":

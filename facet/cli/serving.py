@@ -1,9 +1,7 @@
-"""`facet up` and `facet serve`."""
+"""`facet up`."""
 
 import asyncio
-import importlib
 import signal
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,16 +11,8 @@ from rich.status import Status
 from facet.cli.options import DEFAULT_HOME, Home, Models, Registry
 from facet.cli.output import notices
 from facet.launcher.local_cluster import LocalCluster, run_cluster
-from facet.launcher.plan import MODULES, ClusterPlan
+from facet.launcher.plan import ClusterPlan
 from facet.launcher.supervisor import Death
-
-Service = StrEnum("Service", sorted(MODULES))  # type: ignore[misc]  # the names are the table's
-
-
-def serve(service: Annotated[Service, typer.Argument(help="What to run.")]) -> None:
-    """Run one service in the foreground, configured by FACET_* alone."""
-    importlib.import_module(f"{MODULES[service]}.__main__").main()
-
 
 def up(
     shards: Annotated[int, typer.Option(min=1, help="Inference processes.")] = 2,

@@ -27,6 +27,7 @@ from services.common.health import HealthServicer
 from services.common.http2.interceptor import Interceptor
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
+from services.common.own_address import own_address
 from services.common.registry import Instance, Registry, open_registry
 from services.common.settings import ServiceSettings, read_settings
 from services.common.shared_memory import MEMORY_KEY, host_key
@@ -193,10 +194,7 @@ class _Process:
         port = self._listen_on(server, settings.port)
         advertised = settings.advertise_host or settings.host
         if advertised in WILDCARDS:
-            raise ConfigurationError(
-                "FACET_ADVERTISE_HOST must say where others reach this process when FACET_HOST "
-                f"is {settings.host!r}"
-            )
+            advertised = own_address(advertised)
         return Instance(
             self._name,
             self.instance_id,

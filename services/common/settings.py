@@ -72,8 +72,8 @@ class ServiceSettings(CommonSettings):
     port: int = Field(default=0, ge=0, le=65535)
     """Port to listen on; 0: any free one, which the registry makes known."""
     advertise_host: str = ""
-    """Address at which other processes reach this one; empty: `host`, which then must be an
-    address of this machine and not a wildcard."""
+    """Address at which other processes reach this one; empty: `host`, or where that is a wildcard
+    (0.0.0.0), the address from which this machine would send to others."""
     drain_s: float = Field(default=10.0, ge=0)
     """Seconds that work in hand has to finish after SIGTERM."""
     max_message_bytes: int = Field(default=-1, ge=-1)

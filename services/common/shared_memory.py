@@ -38,12 +38,14 @@ MEMORY_KEY: Final = "memory"
 def host_key() -> str:
     """Return what processes have in common that can open each other's memory.
 
-    One boot of one kernel, one namespace of process ids, one user. Empty where there is no
-    shared memory of this kind.
+    One boot of one kernel, one namespace of process ids, one user of one namespace of users: two
+    containers of a machine have nothing in common. Empty where there is no shared memory of this
+    kind.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}/{os.geteuid()}"
+        pids, users = (os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "user"))
+        return f"{boot}/{pids}/{users}/{os.geteuid()}"
     except OSError:
         return ""
 
