@@ -17,6 +17,8 @@ CONFIGURATION: Final = """
 disable_update_check = true
 # Of one server, an election has nobody to wait for.
 performance { raft_multiplier = 1 }
+# Else an agent that has lost the server answers from what it knew, for half a minute.
+use_streaming_backend = false
 ports { dns = -1, grpc = -1, grpc_tls = -1 }
 """
 

@@ -138,9 +138,7 @@ def kept_connections(address: str, *, retries: bool, timeout: float = 60) -> Ite
     def ask(request: recognition_pb2.RecognizeRequest) -> recognition_pb2.RecognizeResponse:
         stub = free.pop()
         try:
-            response: recognition_pb2.RecognizeResponse = stub.Recognize(
-                request, timeout=timeout
-            )
+            response: recognition_pb2.RecognizeResponse = stub.Recognize(request, timeout=timeout)
             return response
         finally:
             free.append(stub)
