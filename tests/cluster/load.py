@@ -67,7 +67,7 @@ def load(
     callers: int = CALLERS,
     may_fail: bool = False,
 ) -> Iterator[Load]:
-    """Keep several callers asking; at the end every request was answered, and rightly.
+    """Keep several callers asking a cluster; see `keep_asking`.
 
     They share the cluster's channel, unless `ask` says how they ask.
     """
@@ -80,7 +80,24 @@ def load(
         )
         return response
 
-    running = Load(ask or over_the_channel, request, expected)
+    asking = keep_asking(
+        ask or over_the_channel, request, expected, callers=callers, may_fail=may_fail
+    )
+    with asking as running:
+        yield running
+
+
+@contextmanager
+def keep_asking(
+    ask: Ask,
+    request: recognition_pb2.RecognizeRequest,
+    expected: list[str],
+    *,
+    callers: int = CALLERS,
+    may_fail: bool = False,
+) -> Iterator[Load]:
+    """Keep several callers asking; at the end every request was answered, and rightly."""
+    running = Load(ask, request, expected)
     stop = threading.Event()
 
     def caller() -> None:
@@ -113,7 +130,7 @@ def asking_anew(address: str, *, retries: bool) -> Ask:
 
 
 @contextmanager
-def kept_connections(address: str, *, retries: bool) -> Iterator[Ask]:
+def kept_connections(address: str, *, retries: bool, timeout: float = 60) -> Iterator[Ask]:
     """Ask over connections that are kept, one to a caller."""
     channels = [_channel(address, retries=retries) for _ in range(CALLERS)]
     free = [recognition_pb2_grpc.RecognitionServiceStub(channel) for channel in channels]
@@ -121,7 +138,7 @@ def kept_connections(address: str, *, retries: bool) -> Iterator[Ask]:
     def ask(request: recognition_pb2.RecognizeRequest) -> recognition_pb2.RecognizeResponse:
         stub = free.pop()
         try:
-            response: recognition_pb2.RecognizeResponse = stub.Recognize(request, timeout=60)
+            response: recognition_pb2.RecognizeResponse = stub.Recognize(request, timeout=timeout)
             return response
         finally:
             free.append(stub)
@@ -150,5 +167,7 @@ def _channel(address: str, *, retries: bool) -> grpc.Channel:
             ("grpc.service_config", json.dumps(config)),
             # By default all attempts at a call are over before it connects again.
             ("grpc.initial_reconnect_backoff_ms", 100),
+            # The environment's proxies know nothing of hosts that tests make.
+            ("grpc.enable_http_proxy", 0),
         ],
     )
