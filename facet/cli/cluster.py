@@ -7,9 +7,10 @@ import typer
 from google.protobuf import json_format
 from rich.table import Table
 
-from facet.cli.options import DEFAULT_GATEWAY, Gateway, Json
+from facet.cli.gateway_options import calls_gateway
+from facet.cli.options import DEFAULT_GATEWAY, Json, ToGateway
 from facet.cli.output import answers, errors_to, notices, write_json
-from facet.client.connection import connect, domain_errors
+from facet.client.connection import Gateway, connect, domain_errors
 from facet.client.readiness import wait_ready
 from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from services.common.models.key import ModelKey
@@ -23,9 +24,10 @@ _STATES = {
 }
 
 
+@calls_gateway
 def wait(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = 60.0,
-    gateway: Gateway = DEFAULT_GATEWAY,
+    gateway: ToGateway = DEFAULT_GATEWAY,
 ) -> None:
     """Return 0 as soon as the cluster can answer, 1 after the timeout."""
     missing = asyncio.run(_wait(gateway, timeout))
@@ -34,7 +36,7 @@ def wait(
         raise typer.Exit(1)
 
 
-async def _wait(gateway: str, timeout: float) -> list[str]:
+async def _wait(gateway: Gateway, timeout: float) -> list[str]:
     """Return what was still missing at the end."""
     last = [f"no gateway answers at {gateway}"]
 
@@ -49,7 +51,8 @@ async def _wait(gateway: str, timeout: float) -> list[str]:
     return []
 
 
-def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
+@calls_gateway
+def status(as_json: Json = False, gateway: ToGateway = DEFAULT_GATEWAY) -> None:
     """Show every instance and shard: service, id, address, state, models, load."""
     cluster = asyncio.run(_cluster(gateway))
     if as_json:
@@ -73,7 +76,7 @@ def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
         notices().print(f"[yellow]Not ready:[/] {missing}")
 
 
-async def _cluster(gateway: str) -> cluster_pb2.Cluster:
+async def _cluster(gateway: Gateway) -> cluster_pb2.Cluster:
     async with connect(gateway) as channel:
         stub = cluster_pb2_grpc.ClusterServiceStub(channel)
         with domain_errors(gateway):
