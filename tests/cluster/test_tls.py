@@ -114,9 +114,9 @@ async def test_a_certificate_of_another_authority_opens_nothing(
 
 async def test_a_gateway_cannot_ask_for_work(secured: Secured) -> None:
     address = (await secured.instance("scheduler")).address
-    with secured.channel(address, files_in(secured.home / "tls", "gateway")) as channel:
-        with pytest.raises(grpc.RpcError) as caught:
-            _pull(channel)
+    own = files_in(secured.home / "tls", "gateway")
+    with secured.channel(address, own) as channel, pytest.raises(grpc.RpcError) as caught:
+        _pull(channel)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "spiffe://facet/gateway may not call" in str(caught.value.details())
     assert "a call was refused" in (secured.home / "logs" / "scheduler-1.log").read_text()

@@ -31,8 +31,7 @@ def make_lab(
         made.append(make_authority(folder, trust_domain).certificate)
     for name in NAMES:
         files = files_in(folder, name)
-        there = files.certificate.exists()
-        if there and read_certificates(files.certificate)[0].days_left > RENEW_DAYS:
+        if _good(files.certificate):
             continue
         issue(
             folder,
@@ -40,7 +39,11 @@ def make_lab(
             trust_domain,
             hosts=(*LOCAL_HOSTS, *hosts),
             days=days,
-            replace=there,
+            replace=True,
         )
         made.append(files.certificate)
     return made
+
+
+def _good(certificate: Path) -> bool:
+    return certificate.exists() and read_certificates(certificate)[0].days_left > RENEW_DAYS
