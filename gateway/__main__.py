@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from facet.cluster.v1 import cluster_pb2_grpc
@@ -42,14 +43,25 @@ class Gateway(Service):
 
     def __init__(self, settings: GatewaySettings, context: Context) -> None:
         self._registry = registry = context.registry
+        self._protection = protection = context.protection
         self._draining = asyncio.Event()
         self._catalog = Catalog()
         self._performance = Performance(self._reachable_shards)
         tally = Tally()
         self._memory = PixelMemory(settings.shared_memory_bytes)
         self._shards = Fleet(registry, "inference", self._connect_shard, self._shards_changed)
-        preprocessing = Fleet(registry, "preprocessing", connect_preprocessing, self._notify)
-        aggregation = Fleet(registry, "aggregation", connect_aggregation, self._notify)
+        preprocessing = Fleet(
+            registry,
+            "preprocessing",
+            partial(connect_preprocessing, tls=protection.to("preprocessing")),
+            self._notify,
+        )
+        aggregation = Fleet(
+            registry,
+            "aggregation",
+            partial(connect_aggregation, tls=protection.to("aggregation")),
+            self._notify,
+        )
         self._dispatcher = Dispatcher(
             context.instance.id,
             self._shards,
@@ -110,7 +122,14 @@ class Gateway(Service):
             background(fleet.run())
         for watcher in self._view.watchers():
             background(watcher)
-        background(follow_leader(self._registry, SCHEDULER_ROLE, self._dispatcher.session))
+        background(
+            follow_leader(
+                self._registry,
+                SCHEDULER_ROLE,
+                self._dispatcher.session,
+                self._protection.to("scheduler"),
+            )
+        )
 
     async def settled(self) -> None:
         """Wait for the models and the links: without them every request would be refused.
@@ -131,7 +150,9 @@ class Gateway(Service):
         self._memory.close()
 
     def _connect_shard(self, instance: Instance, on_change: Callable[[], None]) -> ShardLink:
-        return ShardLink(instance, on_change, self._shard_reported)
+        return ShardLink(
+            instance, on_change, self._shard_reported, self._protection.to("inference")
+        )
 
     def _shard_reported(self, shard: str, report: inference_pb2.WatchShardResponse) -> None:
         self._catalog.report(shard, report)

@@ -15,6 +15,7 @@ from gateway.requests import Options, Output, Prepared, image_errors
 from services.common.deadline import Deadline
 from services.common.errors import DrainingError, FacetError, InternalError, LinkLostError
 from services.common.http2.channel import Channel
+from services.common.http2.tls import ClientTls
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
@@ -32,13 +33,15 @@ MAX_ATTEMPTS: Final = 4
 AggregationLink = Link[aggregation_pb2.CombineRequest, aggregation_pb2.CombineResponse]
 
 
-def connect_aggregation(instance: Instance, on_change: Callable[[], None]) -> AggregationLink:
+def connect_aggregation(
+    instance: Instance, on_change: Callable[[], None], *, tls: ClientTls | None = None
+) -> AggregationLink:
     """Return a link to an aggregation instance."""
 
     def open_stream(channel: Channel) -> Any:
         return aggregation_pb2_grpc.AggregationServiceStub(channel).Combine()
 
-    return Link(instance.address, open_stream, on_change)
+    return Link(instance.address, open_stream, on_change, tls=tls)
 
 
 @dataclass(frozen=True, slots=True)

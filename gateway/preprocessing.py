@@ -25,6 +25,7 @@ from services.common.errors import (
     UnavailableError,
 )
 from services.common.http2.channel import Channel
+from services.common.http2.tls import ClientTls
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
@@ -46,14 +47,20 @@ SOLO_DEATHS: Final = 2
 PreprocessingLink = Link[preprocessing_pb2.PrepareRequest, preprocessing_pb2.PrepareResponse]
 
 
-def connect_preprocessing(instance: Instance, on_change: Callable[[], None]) -> PreprocessingLink:
+def connect_preprocessing(
+    instance: Instance, on_change: Callable[[], None], *, tls: ClientTls | None = None
+) -> PreprocessingLink:
     """Return a link to a preprocessing instance."""
 
     def open_stream(channel: Channel) -> Any:
         return preprocessing_pb2_grpc.PreprocessingServiceStub(channel).Prepare()
 
     return Link(
-        instance.address, open_stream, on_change, shares_memory=shares_memory(instance.meta)
+        instance.address,
+        open_stream,
+        on_change,
+        shares_memory=shares_memory(instance.meta),
+        tls=tls,
     )
 
 

@@ -1,9 +1,12 @@
 """Settings of the gateway."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from services.common.errors import ConfigurationError
+from services.common.security.files import TlsFiles
 from services.common.settings import ServiceSettings
 
 
@@ -31,6 +34,37 @@ class GatewaySettings(ServiceSettings):
     """Seconds that a call without a deadline gets."""
     max_deadline_s: float = Field(default=300.0, gt=0)
     """Seconds that any call gets at most."""
+    public_tls_cert: Path | None = None
+    """PEM file of the public port's certificate; by default that of `tls_cert`."""
+    public_tls_key: Path | None = None
+    """PEM file of the key of `public_tls_cert`."""
+    public_insecure: bool = False
+    """The public port is plain text, whatever the links inside the cluster are."""
+
+    is_public: ClassVar[bool] = True
+    door_hint: ClassVar[str] = (
+        "FACET_PUBLIC_TLS_CERT and FACET_PUBLIC_TLS_KEY, or FACET_TLS_CERT, FACET_TLS_KEY and "
+        "FACET_TLS_CA, or FACET_PUBLIC_INSECURE=true"
+    )
+
+    @property
+    def door_files(self) -> TlsFiles | None:
+        """See ServiceSettings.door_files; the public port may have a certificate of its own."""
+        certificate, key = self.public_tls_cert, self.public_tls_key
+        if (certificate is None) != (key is None):
+            raise ConfigurationError(
+                "FACET_PUBLIC_TLS_CERT and FACET_PUBLIC_TLS_KEY belong together"
+            )
+        if self.public_insecure:
+            return None
+        if certificate is not None and key is not None:
+            return TlsFiles(certificate, key, self.tls_ca)
+        return self.tls_files
+
+    @property
+    def allows_plain_text(self) -> bool:
+        """See ServiceSettings.allows_plain_text."""
+        return self.insecure or self.public_insecure
 
     @model_validator(mode="before")
     @classmethod

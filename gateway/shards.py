@@ -12,6 +12,7 @@ from facet.type.v1 import model_pb2
 from services.common.deadline import Deadline
 from services.common.errors import UnavailableError
 from services.common.http2.channel import Channel
+from services.common.http2.tls import ClientTls
 from services.common.models.key import ModelKey
 from services.common.registry import Instance
 from services.common.rpc.cancellation import heed_cancellation
@@ -33,7 +34,9 @@ class ShardLink:
         instance: Instance,
         on_change: Callable[[], None],
         on_report: Callable[[str, inference_pb2.WatchShardResponse], None],
+        tls: ClientTls | None = None,
     ) -> None:
+        self._tls = tls
         self._instance = instance
         self._on_report = on_report
         self._retired = False
@@ -42,6 +45,7 @@ class ShardLink:
             _open_stream,
             on_change,
             shares_memory=shares_memory(instance.meta),
+            tls=tls,
         )
 
     @property
@@ -75,7 +79,7 @@ class ShardLink:
         Raises its domain error, and UnavailableError when it does not answer.
         """
         request = inference_pb2.DescribeModelRequest(model=model.to_message())
-        async with Channel(self._instance.address) as channel:
+        async with Channel(self._instance.address, self._tls) as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)
             try:
                 response: inference_pb2.DescribeModelResponse = await stub.DescribeModel(
@@ -103,7 +107,7 @@ class ShardLink:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self) -> None:
-        async with Channel(self._instance.address) as channel:
+        async with Channel(self._instance.address, self._tls) as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)
             while True:
                 try:

@@ -3,6 +3,7 @@
 import typer
 
 from facet.cli import (
+    certs,
     classify,
     cluster,
     ensembles,
@@ -45,6 +46,7 @@ for change in (
 ):
     models.app.command()(change)
 app.add_typer(models.app, name="models")
+app.add_typer(certs.app, name="certs")
 
 
 def main() -> None:

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from facet.cli.gateway_options import calls_gateway
 from facet.cli.model_names import parse_model
-from facet.cli.options import DEFAULT_GATEWAY, Gateway, Json
+from facet.cli.options import DEFAULT_GATEWAY, Json, ToGateway
 from facet.cli.output import answers, notices, write_json
-from facet.client.connection import connect
+from facet.client.connection import Gateway, connect
 from facet.client.pictures import Answer, PictureClient, Question
 from facet.recognition.v1 import recognition_pb2
 from services.common.errors import FacetError
@@ -28,12 +29,13 @@ PROGRESS_FROM: Final = 20
 """So many pictures are worth a progress bar."""
 
 
+@calls_gateway
 def classify(
     paths: Annotated[list[str], typer.Argument(help="Files, folders and globs.")],
     model: Annotated[str, typer.Option(help="NAME, NAME:VERSION or NAME@LABEL.")] = "digits",
     top_k: Annotated[int, typer.Option(min=1, help="Classes a picture.")] = 5,
     as_json: Json = False,
-    gateway: Gateway = DEFAULT_GATEWAY,
+    gateway: ToGateway = DEFAULT_GATEWAY,
 ) -> None:
     """Classify pictures: a table, or one JSON object a line with --json."""
     chosen = parse_model(model)
@@ -68,7 +70,9 @@ def expand(paths: Iterable[str]) -> Iterable[Path]:
             raise typer.BadParameter(f"there is no file or folder {given!r}")
 
 
-async def _classify(paths: list[Path], question: Question, gateway: str, *, as_json: bool) -> int:
+async def _classify(
+    paths: list[Path], question: Question, gateway: Gateway, *, as_json: bool
+) -> int:
     """Write the answers as they come; return how many pictures failed."""
     failed = 0
     console = answers()

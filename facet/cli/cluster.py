@@ -6,18 +6,20 @@ from typing import Annotated
 import typer
 from google.protobuf import json_format
 
-from facet.cli.options import DEFAULT_GATEWAY, Gateway, Json
+from facet.cli.gateway_options import calls_gateway
+from facet.cli.options import DEFAULT_GATEWAY, Json, ToGateway
 from facet.cli.output import answers, errors_to, notices, write_json
 from facet.cli.status_view import status_view
-from facet.client.connection import connect
+from facet.client.connection import Gateway, connect
 from facet.client.readiness import wait_ready
 from facet.client.watching import get_cluster
 from services.common.models.key import ModelKey
 
 
+@calls_gateway
 def wait(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = 60.0,
-    gateway: Gateway = DEFAULT_GATEWAY,
+    gateway: ToGateway = DEFAULT_GATEWAY,
 ) -> None:
     """Return 0 as soon as the cluster can answer, 1 after the timeout."""
     missing = asyncio.run(_wait(gateway, timeout))
@@ -26,7 +28,7 @@ def wait(
         raise typer.Exit(1)
 
 
-async def _wait(gateway: str, timeout: float) -> list[str]:
+async def _wait(gateway: Gateway, timeout: float) -> list[str]:
     """Return what was still missing at the end."""
     last = [f"no gateway answers at {gateway}"]
 
@@ -41,7 +43,8 @@ async def _wait(gateway: str, timeout: float) -> list[str]:
     return []
 
 
-def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
+@calls_gateway
+def status(as_json: Json = False, gateway: ToGateway = DEFAULT_GATEWAY) -> None:
     """Show every instance, what the shards do and could do, and what waits."""
     cluster = asyncio.run(get_cluster(gateway))
     if as_json:

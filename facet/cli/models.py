@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from facet.cli.gateway_options import calls_gateway
 from facet.cli.model_names import chosen_version, parse_model, parse_version
-from facet.cli.options import DEFAULT_HOME, Home, Json, Models
+from facet.cli.options import ANY_GATEWAY, DEFAULT_HOME, Home, Json, Models
 from facet.cli.output import answers, notices, write_json
 from facet.cli.versions_served import refused_by
+from facet.client.connection import Gateway
 from services.common.models.assembly import check_not_needed
 from services.common.models.key import ModelKey
 from services.common.models.manifest import Manifest
@@ -71,6 +73,7 @@ def list_models(as_json: Json = False, models: Models = "", home: Home = DEFAULT
 
 
 @app.command("show")
+@calls_gateway
 def show(
     model: Annotated[
         str,
@@ -80,13 +83,13 @@ def show(
     ],
     as_json: Json = False,
     gateway: Annotated[
-        str,
+        Gateway,
         typer.Option(
             envvar="FACET_GATEWAY",
             help="HOST:PORT of the gateway of a cluster that may have refused it.",
             show_default="the usual one, if it answers",
         ),
-    ] = "",
+    ] = ANY_GATEWAY,
     models: Models = "",
     home: Home = DEFAULT_HOME,
 ) -> None:

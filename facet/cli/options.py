@@ -1,10 +1,11 @@
 """Options that several subcommands share."""
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from facet.client.connection import Gateway
 from services.common.settings import DEFAULT_HOME
 
 Home: TypeAlias = Annotated[
@@ -23,14 +24,18 @@ Registry: TypeAlias = Annotated[
     str,
     typer.Option(
         envvar="FACET_REGISTRY",
-        help="file:///path or consul://host:port[/prefix]; default: `registry` in --home.",
+        help="file:///path, or consul:// or consuls://host:port[/prefix]; "
+        "default: `registry` in --home.",
     ),
 ]
-Gateway: TypeAlias = Annotated[
-    str, typer.Option(envvar="FACET_GATEWAY", help="HOST:PORT of the gateway.")
+ToGateway: TypeAlias = Annotated[
+    Gateway, typer.Option(envvar="FACET_GATEWAY", help="HOST:PORT of the gateway.")
 ]
+"""Of a command under `calls_gateway`."""
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
-DEFAULT_GATEWAY = "localhost:50051"
+DEFAULT_GATEWAY: Final = Gateway("localhost:50051")
+ANY_GATEWAY: Final = Gateway("")
+"""The usual one, if it answers."""
 
-__all__ = ["DEFAULT_GATEWAY", "DEFAULT_HOME", "Gateway", "Home", "Json", "Models", "Registry"]
+__all__ = ["DEFAULT_GATEWAY", "DEFAULT_HOME", "Home", "Json", "Models", "Registry", "ToGateway"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,10 @@ from facet.cli.output import notices
 from facet.launcher.local_cluster import LocalCluster, run_cluster
 from facet.launcher.plan import ClusterPlan
 from facet.launcher.supervisor import Death
+from services.common.process import WILDCARDS
+from services.common.security.protection import is_loopback
+from services.common.settings import CommonSettings, read_settings
+
 
 def up(
     shards: Annotated[int, typer.Option(min=1, help="Inference processes.")] = 2,
@@ -27,14 +32,21 @@ def up(
     schedulers: Annotated[int, typer.Option(min=1, help="Schedulers; one leads.")] = 1,
     port: Annotated[int, typer.Option(envvar="FACET_PORT", help="Public port.")] = 50051,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls", help="TLS on all links and the public port; certificates: `tls` in --home."
+        ),
+    ] = False,
     models: Models = "",
     registry: Registry = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Run all services as processes on this machine until Ctrl-C."""
     given = {"FACET_MODELS": models, "FACET_REGISTRY": registry}
+    home = home.expanduser().resolve()
     plan = ClusterPlan(
-        home=home.expanduser().resolve(),
+        home=home,
         port=port,
         host=host,
         instances={
@@ -45,8 +57,18 @@ def up(
             "gateway": gateways,
         },
         settings={name: value for name, value in given.items() if value},
+        tls=_lab(home / "tls", host) if tls else None,
     )
     asyncio.run(_up(plan))
+
+
+def _lab(folder: Path, host: str) -> Path:
+    """Make the certificates that are missing, also for the address that clients use."""
+    from services.common.security.lab import make_lab  # other clusters need no cryptography
+
+    trust_domain = read_settings(CommonSettings).trust_domain
+    make_lab(folder, trust_domain, hosts=() if host in WILDCARDS or is_loopback(host) else (host,))
+    return folder
 
 
 async def _up(plan: ClusterPlan) -> None:
@@ -68,6 +90,8 @@ async def _up(plan: ClusterPlan) -> None:
             gateway = await _until_ready(cluster, stop, status)
         if gateway is not None:
             console.print(f"Ready: gateway at [bold]{gateway}[/], state in {plan.home}")
+            if cluster.tls_ca is not None:
+                console.print(f"Clients need --tls-ca {cluster.tls_ca}", soft_wrap=True)
         await asyncio.wait({stop, cluster.running}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if cluster.running.done():

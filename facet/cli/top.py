@@ -15,10 +15,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from facet.cli.options import DEFAULT_GATEWAY, Gateway
+from facet.cli.gateway_options import calls_gateway
+from facet.cli.options import DEFAULT_GATEWAY, ToGateway
 from facet.cli.output import answers, errors_to
 from facet.cli.top_view import frame
-from facet.client.connection import connect
+from facet.client.connection import Gateway, connect
 from facet.client.watching import get_cluster, watch_cluster
 from facet.cluster.v1 import cluster_pb2
 
@@ -28,9 +29,10 @@ EVERYTHING: Final = 10_000
 """Lines of a frame that no terminal limits."""
 
 
+@calls_gateway
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print one frame and leave.")] = False,
-    gateway: Gateway = DEFAULT_GATEWAY,
+    gateway: ToGateway = DEFAULT_GATEWAY,
 ) -> None:
     """Show shards, their load and their performance model, live; q leaves."""
     console = answers()
@@ -47,7 +49,7 @@ def top(
 class _Screen:
     """The terminal while it is taken."""
 
-    def __init__(self, console: Console, gateway: str) -> None:
+    def __init__(self, console: Console, gateway: Gateway) -> None:
         self._console = console
         self._gateway = gateway
         self._cluster = cluster_pb2.Cluster()

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from facet.cli import training_options as options
+from facet.cli.gateway_options import calls_gateway
 from facet.cli.models import open_repository
-from facet.cli.options import DEFAULT_HOME, Home, Models, Registry
+from facet.cli.options import ANY_GATEWAY, DEFAULT_HOME, Home, Models, Registry
 from facet.cli.output import notices
 from facet.cli.training_progress import shown_training
 from facet.cli.training_workers import parse_workers
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 SKIPPED_SHOWN = 5
 
 
+@calls_gateway
 def train(
     data: options.Data = "digits",
     model: options.Model = None,
@@ -50,7 +52,7 @@ def train(
     log_dir: options.LogDir = None,
     publish: options.Publish = True,
     promote: options.Promote = None,
-    gateway: options.WaitFor = "",
+    gateway: options.WaitFor = ANY_GATEWAY,
     wait: options.Wait = 60.0,
     registry: Registry = "",
     models: Models = "",

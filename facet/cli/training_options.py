@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from facet.client.connection import Gateway
+
 Data: TypeAlias = Annotated[
     str, typer.Argument(help="digits, mnist, or a folder with a sub-folder for each class.")
 ]
@@ -71,7 +73,7 @@ Promote: TypeAlias = Annotated[
     ),
 ]
 WaitFor: TypeAlias = Annotated[
-    str,
+    Gateway,
     typer.Option(
         "--gateway",
         envvar="FACET_GATEWAY",

@@ -8,11 +8,22 @@ import typer
 
 from facet.cli.options import DEFAULT_HOME, Home, Registry
 from facet.launcher.training_workers import LocalWorkers
+from services.common.http2.tls import ClientTls
+from services.common.security.credentials import Credentials
+from services.common.security.identity import spiffe_id
 from services.common.settings import CommonSettings, read_settings
 from services.training.distributed import worker
 from services.training.distributed.sources import RegisteredWorkers, WorkerSource
 
 REGISTRY = "registry:"
+
+
+def _to_workers(settings: CommonSettings) -> ClientTls | None:
+    """Return how the workers are reached: with the certificate of whoever trains."""
+    if (files := settings.tls_files) is None:
+        return None
+    identity = spiffe_id(settings.trust_domain, worker.NAME)
+    return Credentials(files, mutual=True).to(identity)
 
 
 def train_worker(
@@ -59,6 +70,9 @@ def parse_workers(text: str, home: Path, registry: str) -> WorkerSource | None:
     if registered:
         settings = read_settings(CommonSettings, home=home, registry=registry)
         return RegisteredWorkers(
-            settings.registry_url, int(number), consul_token=settings.consul_token_value
+            settings.registry_url,
+            int(number),
+            access=settings.consul_access,
+            tls=_to_workers(settings),
         )
     return None if int(number) == 1 else LocalWorkers(int(number))

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import grpc
 from grpc_status import rpc_status
 
-from services.common.errors import FacetError, UnavailableError
+from services.common.errors import ConfigurationError, FacetError, UnavailableError
 from services.common.statuses import from_status
 
 _OPTIONS: Final = (
@@ -20,13 +22,48 @@ _OPTIONS: Final = (
 )
 
 
-def connect(gateway: str) -> grpc.aio.Channel:
-    """Return a channel to a gateway at host:port. Nothing is sent before the first call."""
-    return grpc.aio.insecure_channel(gateway, options=_OPTIONS)
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where a gateway is, and how it is to be spoken to."""
+
+    address: str
+    """host:port; its certificate must name the host."""
+    tls_ca: Path | None = None
+    """PEM file of the authorities that may have signed its certificate; None: plain text."""
+    tls_cert: Path | None = None
+    """PEM file of the client's own certificate, which no gateway demands, with `tls_key`."""
+    tls_key: Path | None = None
+
+    def __str__(self) -> str:
+        return self.address
+
+
+def connect(gateway: Gateway) -> grpc.aio.Channel:
+    """Return a channel to a gateway. Nothing is sent before the first call.
+
+    Raises ConfigurationError when its certificates cannot be read.
+    """
+    if gateway.tls_ca is None and gateway.tls_cert is None and gateway.tls_key is None:
+        return grpc.aio.insecure_channel(gateway.address, options=_OPTIONS)
+    if gateway.tls_ca is None or (gateway.tls_cert is None) != (gateway.tls_key is None):
+        raise ConfigurationError(
+            "TLS needs --tls-ca; --tls-cert and --tls-key may come with it, both or none"
+        )
+    credentials = grpc.ssl_channel_credentials(
+        _read(gateway.tls_ca), _read(gateway.tls_key), _read(gateway.tls_cert)
+    )
+    return grpc.aio.secure_channel(gateway.address, credentials, options=_OPTIONS)
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
 
 
 @contextmanager
-def domain_errors(gateway: str) -> Iterator[None]:
+def domain_errors(gateway: Gateway) -> Iterator[None]:
     """Raise the domain error that a failed call stands for.
 
     UnavailableError with reason UNREACHABLE when there is no gateway at that address.
@@ -37,10 +74,14 @@ def domain_errors(gateway: str) -> Iterator[None]:
         raise _domain_error(gateway, error) from None
 
 
-def _domain_error(gateway: str, error: grpc.aio.AioRpcError) -> FacetError:
+def _domain_error(gateway: Gateway, error: grpc.aio.AioRpcError) -> FacetError:
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: needs metadata
     if status is not None:
         return from_status(status)
     if error.code() is grpc.StatusCode.UNAVAILABLE:
+        said = (error.details() or "").casefold()
+        if "ssl" in said or "certificate" in said or "tls" in said:
+            text = f"no TLS with the gateway at {gateway}: {error.details()}"
+            return UnavailableError(text, reason="UNREACHABLE")
         return UnavailableError(f"no gateway answers at {gateway}", reason="UNREACHABLE")
     return FacetError(error.details() or error.code().name, reason=error.code().name)

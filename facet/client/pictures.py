@@ -8,7 +8,7 @@ from typing import Final
 
 import grpc
 
-from facet.client.connection import domain_errors
+from facet.client.connection import Gateway, domain_errors
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from services.common.errors import FacetError, ImageError, OverloadedError
 from services.common.statuses import from_status
@@ -45,7 +45,7 @@ class Question:
 class PictureClient:
     """Asks a gateway about picture files."""
 
-    def __init__(self, gateway: str, channel: grpc.aio.Channel, question: Question) -> None:
+    def __init__(self, gateway: Gateway, channel: grpc.aio.Channel, question: Question) -> None:
         self._gateway = gateway
         self._stub = recognition_pb2_grpc.RecognitionServiceStub(channel)
         self._question = question

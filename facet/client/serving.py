@@ -5,7 +5,7 @@ from typing import Final
 
 import grpc
 
-from facet.client.connection import domain_errors
+from facet.client.connection import Gateway, domain_errors
 from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from services.common.errors import ModelRefusedError
@@ -16,7 +16,7 @@ FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
 
 
-async def wait_served(gateway: str, channel: grpc.aio.Channel, key: ModelKey) -> None:
+async def wait_served(gateway: Gateway, channel: grpc.aio.Channel, key: ModelKey) -> None:
     """Return once a version answers to its model's bare name; never gives up by itself.
 
     Asks again and again, since a promotion changes what a name means and nothing else that the
@@ -37,7 +37,7 @@ async def wait_served(gateway: str, channel: grpc.aio.Channel, key: ModelKey) ->
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-async def refusals(gateway: str, channel: grpc.aio.Channel, key: ModelKey) -> dict[str, str]:
+async def refusals(gateway: Gateway, channel: grpc.aio.Channel, key: ModelKey) -> dict[str, str]:
     """Return which shards have refused a version, and why: instance id → reason.
 
     Raises UnavailableError (UNREACHABLE) when no gateway answers.

@@ -6,7 +6,7 @@ from typing import Final
 
 import grpc
 
-from facet.client.connection import connect, domain_errors
+from facet.client.connection import Gateway, connect, domain_errors
 from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from services.common.rpc.cancellation import heed_cancellation
 
@@ -14,7 +14,7 @@ RETRY_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
 
 
-async def get_cluster(gateway: str) -> cluster_pb2.Cluster:
+async def get_cluster(gateway: Gateway) -> cluster_pb2.Cluster:
     """Return the cluster at this moment.
 
     Raises UnavailableError (UNREACHABLE) when no gateway answers.

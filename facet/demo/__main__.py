@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
-from facet.client.connection import connect
+from facet.client.connection import Gateway, connect
 from facet.client.pictures import Answer, PictureClient, Question
 from facet.demo.pictures import TestPicture, held_out_digits, photographs
 from facet.demo.report import Report
@@ -110,8 +110,8 @@ async def _recognise(
     )
     answers: list[Answer] = []
     started = time.monotonic()
-    async with connect(gateway) as channel:
-        client = PictureClient(gateway, channel, question)
+    async with connect(Gateway(gateway)) as channel:
+        client = PictureClient(Gateway(gateway), channel, question)
         with console.status(f"Recognising {len(pictures)} pictures with {model}"):
             answers += [
                 answer async for answer in client.classify([picture.path for picture in pictures])

@@ -7,14 +7,16 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from facet.client.connection import connect
+from facet.client.connection import Gateway, connect
 from facet.client.readiness import wait_ready
 from facet.launcher.plan import ClusterPlan
 from facet.launcher.supervisor import Death, Supervisor
 from services.common.errors import ConfigurationError
 from services.common.registry import open_registry
+from services.common.security.files import files_in
 from services.common.settings import CommonSettings
 from services.common.shared_port import hold_port
 
@@ -42,7 +44,7 @@ class LocalCluster:
             return self._plan.public_address
         settings = CommonSettings(home=self._plan.home)
         url = self._plan.settings.get("FACET_REGISTRY", settings.registry_url)
-        registry = open_registry(url, consul_token=settings.consul_token_value)
+        registry = open_registry(url, settings.consul_access)
         try:
             async with contextlib.aclosing(registry.watch("gateway")) as views:
                 async for view in views:
@@ -51,6 +53,11 @@ class LocalCluster:
         finally:
             await registry.close()
         raise AssertionError("a watch never ends by itself")
+
+    @property
+    def tls_ca(self) -> Path | None:
+        """The authority of the gateways' certificates; None: they speak plain text."""
+        return files_in(self._plan.tls, "gateway").ca if self._plan.tls else None
 
     async def ready(self, on_progress: Callable[[list[str], list[str]], None]) -> str:
         """Wait until the cluster answers; returns the gateway's address.
@@ -72,7 +79,7 @@ class LocalCluster:
     async def _ready(self, on_progress: Callable[[list[str], list[str]], None]) -> str:
         address = await self.gateway_address()
         expected = len(self._plan.processes())
-        async with connect(address) as channel:
+        async with connect(Gateway(address, self.tls_ca)) as channel:
             await wait_ready(channel, expected, on_progress)
         return address
 

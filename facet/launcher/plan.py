@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from services.common.process import WILDCARDS
+from services.common.security.files import files_in
 
 # Messages of images are large and short-lived: without these glibc maps and unmaps each.
 MALLOC_ENVIRONMENT: Final = {
@@ -24,6 +25,19 @@ MODULES: Final[Mapping[str, str]] = {
     "gateway": "gateway",
 }
 """Service → the module that runs it. In the order in which a cluster starts."""
+
+
+FOR_ONE_PROCESS: Final = (
+    "FACET_HOST",
+    "FACET_PORT",
+    "FACET_ADVERTISE_HOST",
+    "FACET_SHARED_PORT",
+    "FACET_HEALTH_PORT",
+    "FACET_TLS_CERT",
+    "FACET_TLS_KEY",
+    "FACET_TLS_CA",
+)
+"""Settings of the environment that cannot be meant for many processes of one machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,8 @@ class ClusterPlan:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of all processes: FACET_<NAME> → value."""
     modules: Mapping[str, str] = field(default_factory=lambda: MODULES)
+    tls: Path | None = None
+    """Folder of the certificates, as `facet certs lab` makes it; None: plain text."""
 
     def processes(self) -> list[ProcessPlan]:
         """Return every process, in the order of the start."""
@@ -97,8 +113,15 @@ class ClusterPlan:
             "FACET_NAME": name,
             "FACET_DIE_WITH_PARENT": "true",
         }
-        for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST", "FACET_SHARED_PORT"):
-            environment.pop(setting, None)  # meant for one process, and these are many
+        for setting in FOR_ONE_PROCESS:
+            environment.pop(setting, None)
+        if self.tls is not None:
+            files = files_in(self.tls, service)
+            environment |= {
+                "FACET_TLS_CERT": str(files.certificate),
+                "FACET_TLS_KEY": str(files.key),
+                "FACET_TLS_CA": str(files.ca),
+            }
         if service == "gateway":
             environment |= self._doors()
         return ProcessPlan(name, service, (sys.executable, "-m", module), environment)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from facet.launcher.plan import ProcessPlan
+from facet.launcher.plan import FOR_ONE_PROCESS, ProcessPlan
 from facet.launcher.supervisor import Supervisor
 from services.common.registry import Instance, Registry, open_registry
 from services.training.distributed.worker import NAME
@@ -21,6 +21,8 @@ class LocalWorkers:
     """A WorkerSource whose workers are processes of its own; one that dies is started again."""
 
     patience_s = PATIENCE_S
+    tls = None
+    """All of it is on this machine's loopback."""
 
     def __init__(self, wanted: int, threads: int = 0) -> None:
         """`threads`: CPU threads of each; 0: they share the cores."""
@@ -65,8 +67,8 @@ class LocalWorkers:
     def _plan(self, number: int, registry_url: str) -> ProcessPlan:
         name = f"{NAME}-{number}"
         environment = dict(os.environ)
-        for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST"):
-            environment.pop(setting, None)  # meant for one process, and these are many
+        for setting in FOR_ONE_PROCESS:
+            environment.pop(setting, None)
         environment |= {
             "FACET_NAME": name,
             "FACET_REGISTRY": registry_url,

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -28,7 +28,8 @@ from services.common.http2.interceptor import Interceptor
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
 from services.common.own_address import own_address
-from services.common.registry import Instance, Registry, open_registry
+from services.common.registry import HEALTH_PORT_KEY, Instance, Registry, open_registry
+from services.common.security.protection import Protection
 from services.common.settings import ServiceSettings, read_settings
 from services.common.shared_memory import MEMORY_KEY, host_key
 from services.common.tracing.opening import open_trail
@@ -85,6 +86,8 @@ class Context:
     registry: Registry
     trail: Trail = SILENT
     """What is told of the requests that pass through the process."""
+    protection: Protection = field(default_factory=Protection)
+    """How channels to other services speak."""
 
 
 def run_service(
@@ -146,6 +149,8 @@ class _Process:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._health_server: Server | None = None
+        """In plain text, beside a main port that is not."""
 
     async def run(self, build: Callable[[Context], Service]) -> None:
         loop = asyncio.get_running_loop()
@@ -155,23 +160,37 @@ class _Process:
         if settings.die_with_parent:
             self._stop_with(os.getppid())
         with _settings_to_blame():
-            registry = open_registry(
-                settings.registry_url, consul_token=settings.consul_token_value
-            )
-        server = Server(settings.max_message_bytes)
+            protection = Protection(self._name, settings)
+            registry = open_registry(settings.registry_url, settings.consul_access)
+        door = protection.door
+        server = Server(
+            settings.max_message_bytes,
+            protection.interceptors,
+            door.server_context if door else None,
+        )
+        if protection.has_tls or settings.health_port:
+            self._health_server = Server()
         trail = open_trail(self._name, self.instance_id, settings)
         try:
             instance = self._listen(server)
+            if (upkeep := protection.upkeep()) is not None:
+                self._spawn(upkeep)
             with _settings_to_blame():
-                service = build(Context(instance, registry, trail))
+                service = build(Context(instance, registry, trail, protection))
             server.interceptors += tuple(service.interceptors)
             await self._serve(server, service, instance, registry)
         finally:
-            await server.stop(0)
+            for each in self._servers(server):
+                await each.stop(0)
             await registry.close()
             await trail.close(self._drained_by.remaining_s)
         if self._failure is not None:
             raise self._failure
+
+    def _servers(self, server: Server) -> Iterator[Server]:
+        yield server
+        if self._health_server is not None:
+            yield self._health_server
 
     def _stop_with(self, pid: int) -> None:
         """Stop when that process ends, however it ends."""
@@ -195,13 +214,11 @@ class _Process:
         advertised = settings.advertise_host or settings.host
         if advertised in WILDCARDS:
             advertised = own_address(advertised)
-        return Instance(
-            self._name,
-            self.instance_id,
-            advertised,
-            port,
-            {MEMORY_KEY: host_key()},
-        )
+        meta = {MEMORY_KEY: host_key()}
+        if self._health_server is not None:
+            health_port = self._listen_on(self._health_server, settings.health_port)
+            meta[HEALTH_PORT_KEY] = str(health_port)
+        return Instance(self._name, self.instance_id, advertised, port, meta)
 
     def _listen_on(self, server: Server, port: int, *, shared: bool = False) -> int:
         host = self._settings.host
@@ -229,7 +246,8 @@ class _Process:
     ) -> None:
         names = [servicer.full_name for servicer in service.servicers]
         health = HealthServicer(names)
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)  # type: ignore[arg-type]
+        for each in self._servers(server):
+            health_pb2_grpc.add_HealthServicer_to_server(health, each)  # type: ignore[arg-type]
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.aio.ReflectionServicer(
                 [*names, HEALTH_SERVICE_NAME, reflection.SERVICE_NAME]
@@ -238,7 +256,8 @@ class _Process:
         )
         for servicer in service.servicers:
             servicer.add_to_server(servicer.servicer, server)
-        await server.start()
+        for each in self._servers(server):
+            await each.start()
         try:
             await service.start(self._spawn)
             if not self._stop.is_set():
@@ -269,7 +288,8 @@ class _Process:
         except TimeoutError:
             log.warning("work in hand did not finish in time", drain_s=self._settings.drain_s)
         health.end_watches()
-        await server.stop(deadline.remaining_s)
+        for each in self._servers(server):
+            await each.stop(deadline.remaining_s)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -2,13 +2,16 @@
 
 import secrets
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.errors import ConfigurationError
 from services.common.models.cache import FileCache
+from services.common.registry.access import ConsulAccess
+from services.common.security.files import TlsFiles, complete_files
+from services.common.security.identity import DEFAULT_TRUST_DOMAIN
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -25,7 +28,8 @@ class CommonSettings(BaseSettings):
     home: Path = DEFAULT_HOME
     """Folder of all state of this machine's part of the cluster: models, logs, registry."""
     registry: str = ""
-    """file:///path or consul://host:port[/prefix]; empty: the folder `registry` in `home`."""
+    """file:///path, consul://host:port[/prefix], or consuls:// where Consul speaks TLS; empty: the
+    folder `registry` in `home`."""
     consul_token: SecretStr | None = None
     """ACL token for Consul."""
     models: str = ""
@@ -35,6 +39,23 @@ class CommonSettings(BaseSettings):
     """Folder for copies of a remote repository's files; by default `cache` in `home`."""
     cache_bytes: int = Field(default=20 * 2**30, ge=0)
     """Bytes that the cache may take; what was not used for the longest time goes first."""
+    consul_token_file: Path | None = None
+    """File with the ACL token for Consul, in the place of `consul_token`; it may change."""
+    consul_ca: Path | None = None
+    """PEM file of the authorities that may have signed Consul's certificate; for consuls://."""
+    consul_cert: Path | None = None
+    """PEM file of the certificate that is shown to Consul, where it wants one."""
+    consul_key: Path | None = None
+    """PEM file of the key of `consul_cert`."""
+    tls_cert: Path | None = None
+    """PEM file of this process's certificate; with it, `tls_key` and `tls_ca` every link inside
+    the cluster is mutual TLS."""
+    tls_key: Path | None = None
+    """PEM file of the key of `tls_cert`."""
+    tls_ca: Path | None = None
+    """PEM file of the authorities that sign the cluster's certificates."""
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
+    """The domain of the identities in certificates: spiffe://<trust domain>/<service>."""
 
     @property
     def home_path(self) -> Path:
@@ -47,9 +68,20 @@ class CommonSettings(BaseSettings):
         return self.registry or (self.home_path / "registry").as_uri()
 
     @property
-    def consul_token_value(self) -> str | None:
-        """The token itself."""
-        return self.consul_token.get_secret_value() if self.consul_token else None
+    def consul_access(self) -> ConsulAccess:
+        """What opens a Consul: token and certificates."""
+        return ConsulAccess(
+            self.consul_token.get_secret_value() if self.consul_token else None,
+            self.consul_token_file,
+            self.consul_ca,
+            self.consul_cert,
+            self.consul_key,
+        )
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The certificates of links inside the cluster; None: plain text. ConfigurationError."""
+        return complete_files(self.tls_cert, self.tls_key, self.tls_ca)
 
     @property
     def models_url(self) -> str:
@@ -91,6 +123,26 @@ class ServiceSettings(CommonSettings):
     traces_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of requests that are traced, of those whose caller has not decided it; the gateway's
     counts."""
+    insecure: bool = False
+    """Allow plain text on an address that other machines reach: the network itself is trusted."""
+    health_port: int = Field(default=0, ge=0, le=65535)
+    """Port of grpc.health.v1 in plain text, for checks that have no certificate: with TLS always
+    (0: any free port), without TLS when it is given."""
+
+    is_public: ClassVar[bool] = False
+    """The main port is for clients from outside, who need no certificate."""
+    door_hint: ClassVar[str] = "FACET_TLS_CERT, FACET_TLS_KEY and FACET_TLS_CA"
+    """The settings that make the main port TLS."""
+
+    @property
+    def door_files(self) -> TlsFiles | None:
+        """The certificates of the main port; None: plain text. ConfigurationError."""
+        return self.tls_files
+
+    @property
+    def allows_plain_text(self) -> bool:
+        """The main port may be plain text, whoever reaches it."""
+        return self.insecure
 
     def instance_id(self, service: str) -> str:
         """Return a new id for this process: its name and something that no other has."""

@@ -28,6 +28,7 @@ class InferenceShard(Service):
 
     def __init__(self, settings: InferenceSettings, context: Context) -> None:
         self._registry = context.registry
+        self._scheduler_tls = context.protection.to("scheduler")
         self._trials = Trials()
         self._repository = repository = ModelRepository.open(
             settings.models_url, settings.file_cache()
@@ -73,7 +74,9 @@ class InferenceShard(Service):
         background(self._shard.expire_grants())
         background(self._host.follow())
         background(self._host.obey())
-        background(follow_leader(self._registry, SCHEDULER_ROLE, self._shard.session))
+        background(
+            follow_leader(self._registry, SCHEDULER_ROLE, self._shard.session, self._scheduler_tls)
+        )
 
     async def drain(self) -> None:
         """Finish the grants in hand, then end the streams."""

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from facet.cli import versions_served
 from facet.cli.versions_served import tell_when_served
+from facet.client.connection import Gateway
 from facet.launcher.plan import ClusterPlan
 from facet.recognition.v1 import recognition_pb2
 from services.common.errors import ModelRefusedError, UnavailableError
@@ -56,7 +57,7 @@ def animals(tmp_path: Path) -> Path:
 def told(key: ModelKey, gateway: str, timeout: float = 30) -> str:
     """Wait for a version, and return what was said."""
     text = io.StringIO()
-    tell_when_served(key, gateway, timeout, Console(file=text, width=200))
+    tell_when_served(key, Gateway(gateway), timeout, Console(file=text, width=200))
     return text.getvalue()
 
 

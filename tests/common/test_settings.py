@@ -63,9 +63,9 @@ def test_registry_and_models_are_in_home_by_default(tmp_path: Path) -> None:
 
 def test_the_token_is_not_shown() -> None:
     settings = read_settings(CommonSettings, consul_token="hunter2")
-    assert settings.consul_token_value == "hunter2"
+    assert settings.consul_access.token == "hunter2"
     assert "hunter2" not in repr(settings)
-    assert read_settings(CommonSettings).consul_token_value is None
+    assert read_settings(CommonSettings).consul_access.token is None
 
 
 def test_no_two_processes_have_one_id() -> None:

@@ -60,7 +60,7 @@ def consul_image(engine: Engine, consul_binary: Path) -> str:
     folder.mkdir(exist_ok=True)
     shutil.copy(consul_binary, folder / "consul")
     (folder / "Containerfile").write_text(
-        f"FROM {BASE}\nCOPY consul /bin/consul\nUSER 100:1000\nENTRYPOINT [\"/bin/consul\"]\n"
+        f'FROM {BASE}\nCOPY consul /bin/consul\nUSER 100:1000\nENTRYPOINT ["/bin/consul"]\n'
     )
     engine("build", "--quiet", "--network=none", "--tag", "localhost/consul", str(folder))
     return "localhost/consul"

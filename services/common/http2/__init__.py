@@ -15,6 +15,7 @@ exceptions are those of grpcio.
     stream    one call's messages and its flow control
     watch     whether the peer still lives
     wire      one socket: writing to it, and its end
+    tls       who the peer is, where the socket speaks TLS
     connection  frames ⇄ streams, for both ends
     server, server_call    the serving end
     interceptor    what a process does around every call that it serves

@@ -14,6 +14,7 @@ from services.common.http2.frames import MAX_WINDOW, PREFACE, header_frames
 from services.common.http2.headers import Header, encode_metadata, encode_timeout, header_block
 from services.common.http2.messages import ACCEPTED
 from services.common.http2.stream import StreamFailedError
+from services.common.http2.tls import ClientTls
 
 CONNECT_WITHIN_S: Final = 4.0
 """For the socket and the first word of the server; a frozen one has only a socket."""
@@ -29,7 +30,10 @@ MultiCallable = Callable[..., Call[Any]]
 class Channel:
     """Calls to the server at host:port. What stubs that code generated are given."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: ClientTls | None = None) -> None:
+        """Without `tls` the connection is plain text."""
+        self._tls = tls
+        self._scheme = b"http" if tls is None else b"https"
         self._host, _, port = address.rpartition(":")
         self._host = self._host.strip("[]")
         self._port = int(port)
@@ -92,7 +96,7 @@ class Channel:
         ) -> Call[Any]:
             headers = [
                 (b":method", b"POST"),
-                (b":scheme", b"http"),
+                (b":scheme", self._scheme),
                 (b":path", path.encode()),
                 (b":authority", self._address.encode()),
                 (b"te", b"trailers"),
@@ -154,7 +158,17 @@ class Channel:
         connection = ClientConnection()
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
-                await loop.create_connection(lambda: connection, self._host, self._port)
+                if (tls := self._tls) is None:
+                    await loop.create_connection(lambda: connection, self._host, self._port)
+                else:
+                    transport, _ = await loop.create_connection(
+                        lambda: connection,
+                        self._host,
+                        self._port,
+                        ssl=tls.context(),
+                        server_hostname="",  # who it must be is checked by its identity
+                    )
+                    tls.check(transport)
                 await connection.greeted.wait()
         except (OSError, TimeoutError, UnicodeError) as error:
             connection.abort("it did not answer")

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -21,6 +22,7 @@ from services.common.http2.headers import Header
 from services.common.http2.interceptor import Interceptor
 from services.common.http2.rules import request_fault
 from services.common.http2.server_call import ServerCall
+from services.common.http2.tls import HANDSHAKE_WITHIN_S, identity_of
 from services.common.shared_port import leave_port
 
 MAX_STREAMS: Final = 1_024
@@ -52,9 +54,16 @@ class Server:
     """
 
     def __init__(
-        self, max_message_bytes: int = -1, interceptors: Sequence[Interceptor] = ()
+        self,
+        max_message_bytes: int = -1,
+        interceptors: Sequence[Interceptor] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`max_message_bytes` limits what a request may have; -1: nothing does."""
+        """`max_message_bytes` limits what a request may have; -1: nothing does.
+
+        Without `tls` the server speaks plain text.
+        """
+        self._tls = tls
         self.interceptors = tuple(interceptors)
         self.max_message_bytes = max_message_bytes if max_message_bytes >= 0 else 1 << 62
         self.handlers: dict[str, Any] = {}
@@ -109,7 +118,11 @@ class Server:
         loop = asyncio.get_running_loop()
         for listening in self._sockets[len(self._listeners) :]:
             listener = await loop.create_server(
-                lambda: ServerConnection(self), sock=listening, backlog=BACKLOG
+                lambda: ServerConnection(self),
+                sock=listening,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
             )
             self._listeners.append(listener)
 
@@ -197,6 +210,8 @@ class ServerConnection(Connection):
         self._retiring = False
         self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the client sends no more calls."""
+        self.peer: str | None = None
+        """Who the client is by its certificate, such as spiffe://facet/gateway."""
         self._running = 0
         self._patience: asyncio.TimerHandle | None = None
 
@@ -220,6 +235,7 @@ class ServerConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See Connection.connection_made."""
         super().connection_made(transport)
+        self.peer = identity_of(transport)
         self._server.connected(self)
         self._patience = asyncio.get_running_loop().call_later(
             PREFACE_WITHIN_S, self.abort, "no HTTP/2 was spoken"

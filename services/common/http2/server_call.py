@@ -89,6 +89,11 @@ class ServerCall(Stream):
         self._opened = False
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def peer(self) -> str | None:
+        """Who calls, by the certificate: such as spiffe://facet/gateway; None: nobody knows."""
+        return self._serving.peer
+
     def start(self) -> None:
         """Find out what is asked for, and begin to serve it."""
         fields = dict(self.headers)

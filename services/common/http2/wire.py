@@ -196,7 +196,7 @@ class Wire(asyncio.Protocol):
             return
         loop = asyncio.get_running_loop()
         self._closing = loop.call_later(CLOSE_WITHIN_S, transport.abort)
-        if not self.lingers:
+        if not self.lingers or not transport.can_write_eof():
             transport.close()
         elif not transport.is_closing():
             try:

@@ -4,7 +4,20 @@
 `open_registry` picks by URL.
 """
 
-from services.common.registry.interface import Instance, Registration, Registry, View
+from services.common.registry.interface import (
+    HEALTH_PORT_KEY,
+    Instance,
+    Registration,
+    Registry,
+    View,
+)
 from services.common.registry.urls import open_registry
 
-__all__ = ["Instance", "Registration", "Registry", "View", "open_registry"]
+__all__ = [
+    "HEALTH_PORT_KEY",
+    "Instance",
+    "Registration",
+    "Registry",
+    "View",
+    "open_registry",
+]

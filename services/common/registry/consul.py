@@ -2,9 +2,8 @@
 
 A service is `<prefix>-<service>`, a configuration value lies at `<prefix>/<key>`, the lock of a
 role at `<prefix>/leaders/<role>`, and candidates appear as the service `<prefix>--candidate`; so
-several clusters may share one Consul. With ACLs the token needs, for the prefix "facet":
-service_prefix "facet-" write, key_prefix "facet/" write, session_prefix "" write,
-node_prefix "" read.
+several clusters may share one Consul. With ACLs the token needs what
+docker/consul/facet-policy.hcl allows, which is written for the prefix "facet".
 """
 
 import asyncio
@@ -12,6 +11,7 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
+from services.common.registry.access import NO_ACCESS, ConsulAccess
 from services.common.registry.consul_client import ConsulClient
 from services.common.registry.consul_leadership import Candidacy, follow_leader
 from services.common.registry.consul_watch import (
@@ -33,11 +33,12 @@ class ConsulRegistry(Registry):
         host: str,
         port: int,
         *,
-        scheme: str = "http",
+        tls: bool = False,
         prefix: str = "facet",
-        token: str | None = None,
+        access: ConsulAccess = NO_ACCESS,
     ) -> None:
-        self._client = ConsulClient(host, port, scheme=scheme, token=token)
+        """`tls`: the agent speaks HTTPS. Raises InvalidRequestError where `access` is no use."""
+        self._client = ConsulClient(host, port, access, tls=tls)
         self._prefix = check_name(prefix, "cluster")
         self._streams = Streams()
         self._registrations: set[ConsulRegistration] = set()

@@ -10,6 +10,7 @@ request, and each call has a time-out and fails with a RegistryError that says w
 import asyncio
 import os
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar
 
@@ -18,6 +19,7 @@ import consul.base
 import yarl
 
 from services.common.errors import RegistryError
+from services.common.registry.access import ConsulAccess, Token
 
 CALL_S: Final = 2.0
 """Time-out of a call that Consul answers at once."""
@@ -36,8 +38,12 @@ Answer = tuple[str, T]
 class ConsulClient:
     """Calls to one Consul agent."""
 
-    def __init__(self, host: str, port: int, *, scheme: str = "http", token: str | None) -> None:
-        self._host, self._port, self._scheme, self._token = host, port, scheme, token
+    def __init__(self, host: str, port: int, access: ConsulAccess, *, tls: bool = False) -> None:
+        """Raises InvalidRequestError where `access` cannot be used."""
+        access.check(tls=tls)
+        self._host, self._port = host, port
+        self._token = Token(access)
+        self._tls = access.tls_context() if tls else None
         self._api: _Api | None = None
         self._closed = False
 
@@ -49,14 +55,14 @@ class ConsulClient:
         if self._closed:
             raise RegistryError(f"the registry ({self}) is closed")
         if self._api is None:
-            self._api = _Api(self._host, self._port, self._token, self._scheme)
+            self._api = _Api(self._host, self._port, self._token, self._tls)
         try:
             async with asyncio.timeout(timeout_s):
                 return await request(self._api)
         except TimeoutError as error:
             raise RegistryError(f"{self} did not answer within {timeout_s:g} s") from error
         except (consul.ACLPermissionDenied, consul.ACLDisabled) as error:
-            token = "the token given" if self._token else "no token given"
+            token = "the token given" if self._token.value else "no token given"
             raise RegistryError(f"{self} refuses ({token}): {error}", reason=REFUSED) from error
         except consul.ConsulException as error:
             raise RegistryError(f"{self} failed: {error}") from error
@@ -73,6 +79,10 @@ class ConsulClient:
 def _why(error: Exception) -> str:
     # asyncio's and aiohttp's texts for a refused connection repeat the address three times.
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is refused ({error.certificate_error}); see FACET_CONSUL_CA"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS failed ({cause.reason})"
     if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
         return os.strerror(cause.errno)
     return str(error) or type(error).__name__
@@ -144,25 +154,29 @@ class Backoff:
 
 
 class _Api(consul.base.Consul):
-    def __init__(self, host: str, port: int, token: str | None, scheme: str) -> None:
+    def __init__(self, host: str, port: int, token: Token, tls: ssl.SSLContext | None) -> None:
         self._token = token
+        self._tls = tls
+        scheme = "http" if tls is None else "https"
         # Given in full, so that nothing is taken from the environment.
-        super().__init__(host=host, port=port, token=token, scheme=scheme, verify=True)
-        self.token = token
+        super().__init__(host=host, port=port, token=None, scheme=scheme, verify=True)
+        self.token = None  # the transport adds it
 
     def http_connect(
         self, host: str, port: int, scheme: str, verify: object = None, cert: object = None
     ) -> "_Transport":
-        return _Transport(host, port, scheme, self._token)
+        return _Transport(host, port, scheme, self._token, self._tls)
 
 
 class _Transport(consul.base.HTTPClient):
-    def __init__(self, host: str, port: int, scheme: str, token: str | None) -> None:
+    def __init__(
+        self, host: str, port: int, scheme: str, token: Token, tls: ssl.SSLContext | None
+    ) -> None:
         super().__init__(f"[{host}]" if ":" in host else host, port, scheme)
+        self._token = token
         # Each watch keeps a connection busy: no limit. No time-out: `ConsulClient.call` has one.
         self._session = aiohttp.ClientSession(
-            headers={"X-Consul-Token": token} if token else {},
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls or True),
             timeout=aiohttp.ClientTimeout(total=None),
         )
 
@@ -191,7 +205,11 @@ class _Transport(consul.base.HTTPClient):
         self, callback: Any, method: str, path: str, params: Any, data: Any = None
     ) -> Any:
         url = yarl.URL(self.uri(path, params), encoded=True)
-        async with self._session.request(method, url, data=data or None) as response:
+        token = self._token.value
+        headers = {"X-Consul-Token": token} if token else {}
+        async with self._session.request(
+            method, url, data=data or None, headers=headers
+        ) as response:
             body = await response.text("utf-8")
         if response.headers.get("X-Consul-Results-Filtered-By-ACLs") == "true":
             raise consul.ACLPermissionDenied(f"Permission denied to read all of {path}")

@@ -65,7 +65,7 @@ class ConsulRegistration(Registration):
     async def _register(self, status: str) -> None:
         instance = self._instance
         check = consul.Check.grpc(
-            instance.address,
+            instance.health_address,
             f"{CHECK_INTERVAL_S}s",
             timeout=f"{CHECK_TIMEOUT_S}s",
             deregister=f"{FORGET_AFTER_S}s",

@@ -8,6 +8,10 @@ not every registry could hold are an InvalidRequestError (see `names`).
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+HEALTH_PORT_KEY: Final = "health_port"
+"""Key of an instance's metadata: where it serves grpc.health.v1 in plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,15 @@ class Instance:
     @property
     def address(self) -> str:
         """host:port, with an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self._at(self.port)
+
+    @property
+    def health_address(self) -> str:
+        """host:port of grpc.health.v1 in plain text: a port of its own, where there is one."""
+        return self._at(self.meta.get(HEALTH_PORT_KEY, self.port))
+
+    def _at(self, port: int | str) -> str:
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class Registry(ABC):
 
     @abstractmethod
     async def register(self, instance: Instance) -> Registration:
-        """Enter an instance that serves grpc.health.v1 at its address, and keep it entered.
+        """Enter an instance that serves grpc.health.v1 at its health address; keep it entered.
 
         A registry that loses the entry (it was restarted, say) gets it again without being asked.
         """

@@ -5,21 +5,22 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from services.common.errors import InvalidRequestError
+from services.common.registry.access import NO_ACCESS, ConsulAccess
 from services.common.registry.directory import DirectoryRegistry
 from services.common.registry.interface import Registry
 
 DEFAULT_PREFIX: Final = "facet"
-DEFAULT_CONSUL_PORT: Final = 8500
 
-_CONSUL_SCHEMES: Final = {"consul": "http"}
+_CONSUL_PORTS: Final = {"consul": 8500, "consuls": 8501}
+"""Scheme → the port that Consul means by it; the second one is HTTPS."""
 
 
-def open_registry(url: str, *, consul_token: str | None = None) -> Registry:
+def open_registry(url: str, access: ConsulAccess = NO_ACCESS) -> Registry:
     """Return the registry that a URL means; nothing is read or connected yet.
 
     `file:///folder` is a directory on this machine, `consul://host[:port][/prefix]` a Consul
-    agent (port 8500, prefix "facet" unless told). `consul_token` is an ACL token for it.
-    InvalidRequestError when the URL means nothing.
+    agent (port 8500, prefix "facet" unless told), `consuls://` the same over HTTPS (port 8501).
+    `access` opens a Consul. InvalidRequestError when the URL means nothing, or `access` is no use.
     """
     try:
         parts = urlsplit(url)
@@ -30,8 +31,8 @@ def open_registry(url: str, *, consul_token: str | None = None) -> Registry:
         raise _meaningless(url, "it has a part that is neither host, port nor path")
     if parts.scheme == "file":
         return _open_directory(url, parts)
-    if parts.scheme not in _CONSUL_SCHEMES:
-        raise _meaningless(url, "it begins with neither file: nor consul:")
+    if parts.scheme not in _CONSUL_PORTS:
+        raise _meaningless(url, "it begins with none of file:, consul: and consuls:")
     if not parts.hostname:
         raise _meaningless(url, "it names no host")
     # Imported here: a cluster on one machine starts without an HTTP client.
@@ -39,10 +40,10 @@ def open_registry(url: str, *, consul_token: str | None = None) -> Registry:
 
     return ConsulRegistry(
         parts.hostname,
-        port or DEFAULT_CONSUL_PORT,
-        scheme=_CONSUL_SCHEMES[parts.scheme],
+        port or _CONSUL_PORTS[parts.scheme],
+        tls=parts.scheme == "consuls",
         prefix=parts.path.strip("/") or DEFAULT_PREFIX,
-        token=consul_token,
+        access=access,
     )
 
 

@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from services.common.http2.channel import Channel
+from services.common.http2.tls import ClientTls
 from services.common.registry import Registry
 from services.common.rpc.cancellation import heed_cancellation
 
@@ -18,7 +19,10 @@ RETRY_S: Final = 0.2
 
 
 async def follow_leader(
-    registry: Registry, role: str, session: Callable[[Channel], Awaitable[None]]
+    registry: Registry,
+    role: str,
+    session: Callable[[Channel], Awaitable[None]],
+    tls: ClientTls | None = None,
 ) -> None:
     """Run `session` on a channel to the leader, again whenever it ends or the leader changes.
 
@@ -31,13 +35,15 @@ async def follow_leader(
             current = None
             log.info("leader changed", role=role, leader=address)
             if address is not None:
-                current = asyncio.create_task(_sessions(address, session))
+                current = asyncio.create_task(_sessions(address, session, tls))
     finally:
         await _stop(current)
 
 
-async def _sessions(address: str, session: Callable[[Channel], Awaitable[None]]) -> None:
-    async with Channel(address) as channel:
+async def _sessions(
+    address: str, session: Callable[[Channel], Awaitable[None]], tls: ClientTls | None
+) -> None:
+    async with Channel(address, tls) as channel:
         while True:
             try:
                 await session(channel)

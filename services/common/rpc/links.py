@@ -16,6 +16,7 @@ from services.common.errors import (
 )
 from services.common.http2.channel import Channel
 from services.common.http2.client_call import Call
+from services.common.http2.tls import ClientTls
 from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.shared_memory import NO_SHARED_MEMORY
@@ -43,7 +44,9 @@ class Link(Generic[Request, Response]):
         on_change: Callable[[], None],
         *,
         shares_memory: bool = False,
+        tls: ClientTls | None = None,
     ) -> None:
+        self._tls = tls
         self.address = address
         self.shares_memory = shares_memory
         """The instance can open this process's memory; False once it answered that it cannot."""
@@ -102,7 +105,7 @@ class Link(Generic[Request, Response]):
 
     async def run(self) -> None:
         """Keep the stream open until the link is retired and its last call has ended."""
-        async with Channel(self.address) as channel:
+        async with Channel(self.address, self._tls) as channel:
             serving = asyncio.create_task(self._keep_open(channel))
             try:
                 await self._retired.wait()

@@ -78,7 +78,7 @@ async def _fill(
 
 async def _reserve(instance: Instance, stack: AsyncExitStack, source: WorkerSource) -> Seat | None:
     """Reserve one worker; None when it cannot be had."""
-    channel = await stack.enter_async_context(Channel(instance.address))
+    channel = await stack.enter_async_context(Channel(instance.address, source.tls))
     stub = training_pb2_grpc.TrainingWorkerServiceStub(channel)
     call: Call[training_pb2.RunMemberResponse] = stub.RunMember()
     # It is a generator: left alone it would be closed by a task of nobody's, some time.

@@ -5,7 +5,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+from services.common.http2.tls import ClientTls
 from services.common.registry import Instance, Registry, open_registry
+from services.common.registry.access import NO_ACCESS, ConsulAccess
 
 
 class WorkerSource(Protocol):
@@ -14,6 +16,10 @@ class WorkerSource(Protocol):
     @property
     def wanted(self) -> int:
         """How many workers the training is for, at least 1."""
+
+    @property
+    def tls(self) -> ClientTls | None:
+        """How they are reached; None: in plain text."""
 
     @property
     def patience_s(self) -> float:
@@ -33,18 +39,25 @@ class RegisteredWorkers:
     """Workers that run anyway, on any machines: `facet train-worker`."""
 
     def __init__(
-        self, url: str, wanted: int, *, consul_token: str | None = None, patience_s: float = 5.0
+        self,
+        url: str,
+        wanted: int,
+        *,
+        access: ConsulAccess = NO_ACCESS,
+        tls: ClientTls | None = None,
+        patience_s: float = 5.0,
     ) -> None:
-        """`url` is that of the registry, see `open_registry`."""
+        """`url` is that of the registry, see `open_registry`; `tls` reaches the workers."""
         self.wanted = wanted
         self.patience_s = patience_s
         self._url = url
-        self._token = consul_token
+        self.tls = tls
+        self._access = access
 
     @asynccontextmanager
     async def open(self, logs: Path) -> AsyncIterator[Registry]:
         """See WorkerSource. InvalidRequestError when the URL means nothing."""
-        registry = open_registry(self._url, consul_token=self._token)
+        registry = open_registry(self._url, self._access)
         try:
             yield registry
         finally:

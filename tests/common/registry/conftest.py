@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.common.registry import Registry, open_registry
+from services.common.registry.access import ConsulAccess
 from tests.common.registry.helpers import Child, OpenRegistry, StartChild
 from tests.conftest import ROOT
 from tests.fixtures_consul import (  # noqa: F401
@@ -50,7 +51,7 @@ async def opened() -> AsyncIterator[OpenRegistry]:
     registries = []
 
     def open_one(url: str, consul_token: str | None = None) -> Registry:
-        registries.append(open_registry(url, consul_token=consul_token))
+        registries.append(open_registry(url, ConsulAccess(consul_token)))
         return registries[-1]
 
     yield open_one

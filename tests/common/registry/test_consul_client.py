@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from services.common.errors import RegistryError
+from services.common.registry.access import NO_ACCESS, ConsulAccess
 from services.common.registry.consul_client import Backoff, ConsulClient, Query
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -29,7 +30,7 @@ async def serve() -> AsyncIterator[Serve]:
         await runner.setup()
         runners.append(runner)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        clients.append(ConsulClient("127.0.0.1", runner.addresses[0][1], token="secret"))
+        clients.append(ConsulClient("127.0.0.1", runner.addresses[0][1], ConsulAccess("secret")))
         return clients[-1]
 
     yield start
@@ -136,7 +137,7 @@ async def test_an_answer_that_is_not_consuls_is_an_error(serve: Serve, body: str
 
 
 async def test_a_refused_connection_is_named(unused_address: tuple[str, int]) -> None:
-    client = ConsulClient(*unused_address, token=None)
+    client = ConsulClient(*unused_address, NO_ACCESS)
     with pytest.raises(RegistryError, match=r"cannot be reached: Connection refused$"):
         await client.call(lambda api: api.kv.get("a"))
     await client.close()

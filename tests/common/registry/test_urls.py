@@ -6,6 +6,7 @@ import pytest
 
 from services.common.errors import InvalidRequestError
 from services.common.registry import Instance, open_registry
+from services.common.registry.access import ConsulAccess
 from services.common.registry.consul import ConsulRegistry
 from services.common.registry.directory import DirectoryRegistry
 from services.common.registry.names import check_instance, check_key, check_name
@@ -21,7 +22,7 @@ def test_a_file_url_is_a_directory_that_is_not_made_yet(tmp_path: Path) -> None:
     ["consul://localhost", "consul://10.0.0.1:8501", "consul://[::1]:8500/facet-2/"],
 )
 def test_a_consul_url_is_a_consul(url: str) -> None:
-    assert isinstance(open_registry(url, consul_token="t"), ConsulRegistry)
+    assert isinstance(open_registry(url, ConsulAccess("t")), ConsulRegistry)
 
 
 @pytest.mark.parametrize(

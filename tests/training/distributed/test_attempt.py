@@ -63,6 +63,8 @@ class Scripted(training_pb2_grpc.TrainingWorkerServiceServicer):
 class Source:
     """A WorkerSource that remembers whom it was to replace."""
 
+    tls = None
+
     def __init__(self, wanted: int, patience_s: float = 30.0) -> None:
         self.wanted = wanted
         self.patience_s = patience_s
