@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
+
+from prometheus_client.core import Metric
 
 from facet.cluster.v1 import cluster_pb2_grpc
 from facet.inference.v1 import inference_pb2
@@ -13,8 +15,10 @@ from gateway.catalog import Catalog
 from gateway.checks import Limits
 from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
+from gateway.counts import RequestCounts
 from gateway.dispatcher import Dispatcher
 from gateway.ensembles import Ensembles
+from gateway.metrics import cluster_metrics, request_metrics, step_metrics
 from gateway.models import Models
 from gateway.pipeline import Pipeline
 from gateway.pixels import PixelMemory
@@ -50,11 +54,12 @@ class Gateway(Service):
             max_queued_images=settings.max_queued_images,
             on_change=self._notify,
         )
-        steps = (
+        self._steps = steps = (
             PreprocessingClient(preprocessing, self._memory),
             self._dispatcher,
             AggregationClient(aggregation),
         )
+        self._counts = RequestCounts()
         models = Models(self._catalog, self._shards.links)
         pipeline = Pipeline(*steps, Ensembles(models.find, *steps))
         self._fleets: dict[str, Fleet[Any]] = {
@@ -79,6 +84,7 @@ class Gateway(Service):
                     self._catalog,
                     models,
                     limits,
+                    self._counts,
                     settings.max_stream_requests,
                     self._draining,
                 ),
@@ -97,6 +103,12 @@ class Gateway(Service):
         for watcher in self._view.watchers():
             background(watcher)
         background(follow_leader(self._registry, SCHEDULER_ROLE, self._dispatcher.session))
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell what came of the requests, and what the gateway sees of the cluster."""
+        yield from request_metrics(self._counts)
+        yield from step_metrics(*self._steps)
+        yield from cluster_metrics(self._view, self._fleets)
 
     async def settled(self) -> None:
         """Wait for the models and the links: without them every request would be refused.

@@ -51,14 +51,22 @@ class ClusterView:
         """What has to run in the background."""
         return [self._watch_leader(), *(self._watch(service) for service in UNLINKED)]
 
+    @property
+    def registry_reachable(self) -> bool:
+        """The registry answers; else the view is what it said last."""
+        return all(view.reachable for view in self._views)
+
+    @property
+    def _views(self) -> list[View]:
+        return [*(fleet.view for fleet in self._fleets.values()), *self._unlinked.values()]
+
     def message(self) -> cluster_pb2.Cluster:
         """Return the view at this moment."""
-        views = [*(fleet.view for fleet in self._fleets.values()), *self._unlinked.values()]
-        instances = [instance for view in views for instance in view.instances]
+        instances = [instance for view in self._views for instance in view.instances]
         instances.sort(key=lambda instance: (instance.service, instance.id))
         return cluster_pb2.Cluster(
             instances=[self._instance(instance) for instance in instances],
-            registry_reachable=all(view.reachable for view in views),
+            registry_reachable=self.registry_reachable,
             missing=self._missing(),
         )
 

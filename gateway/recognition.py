@@ -1,14 +1,17 @@
 """facet.recognition.v1: the public dialect ⇄ the pipeline."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
+from gateway.counts import RequestCounts
 from gateway.models import Models
 from gateway.pipeline import Pipeline
 from services.common.deadline import Deadline
+from services.common.errors import FacetError
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
 from services.common.statuses import to_status
@@ -23,6 +26,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         catalog: Catalog,
         models: Models,
         limits: Limits,
+        counts: RequestCounts,
         max_stream_requests: int,
         draining: asyncio.Event,
     ) -> None:
@@ -30,6 +34,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self._catalog = catalog
         self._models = models
         self._limits = limits
+        self._counts = counts
         self._max_stream_requests = max_stream_requests
         self._draining = draining
 
@@ -38,10 +43,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.RecognizeResponse:
         """Answer one request."""
         try:
-            deadline = self._limits.deadline(context.time_remaining())
-            return await self._recognize(request, deadline)
-        except Exception as error:
-            await abort(context, domain_error(error))
+            return await self._counted(request, context)
+        except FacetError as error:
+            await abort(context, error)
 
     async def StreamRecognize(
         self,
@@ -54,12 +58,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             item: recognition_pb2.StreamRecognizeRequest,
         ) -> recognition_pb2.StreamRecognizeResponse:
             try:
-                deadline = self._limits.deadline(context.time_remaining())
-                response = await self._recognize(item.request, deadline)
-            except Exception as error:
-                return recognition_pb2.StreamRecognizeResponse(
-                    id=item.id, error=to_status(domain_error(error))
-                )
+                response = await self._counted(item.request, context)
+            except FacetError as error:
+                return recognition_pb2.StreamRecognizeResponse(id=item.id, error=to_status(error))
             return recognition_pb2.StreamRecognizeResponse(id=item.id, response=response)
 
         await answer_stream(requests, context, answer, self._draining, self._max_stream_requests)
@@ -82,6 +83,26 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             await abort(context, domain_error(error))
         response = recognition_pb2.GetModelResponse(model=_model(served))
         response.model.labels.extend(served.descriptor.labels)
+        return response
+
+    async def _counted(
+        self, request: recognition_pb2.RecognizeRequest, context: ServicerContext
+    ) -> recognition_pb2.RecognizeResponse:
+        """Recognise, and count what comes of it; raises FacetError and nothing else."""
+        since = time.perf_counter()
+        try:
+            deadline = self._limits.deadline(context.time_remaining())
+            response = await self._recognize(request, deadline)
+        except asyncio.CancelledError:
+            self._counts.cancelled()
+            raise
+        except Exception as unforeseen:
+            error = domain_error(unforeseen)
+            self._counts.failed(error)
+            if error is unforeseen:
+                raise
+            raise error from unforeseen
+        self._counts.answered(response, since)
         return response
 
     async def _recognize(

@@ -9,10 +9,11 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -20,12 +21,14 @@ import uvloop
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from prometheus_client.core import Metric
 
 from services.common.deadline import Deadline
 from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
 from services.common.health import HealthServicer
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
+from services.common.metrics.process_metrics import ProcessMetrics
 from services.common.registry import Instance, Registry, open_registry
 from services.common.settings import ServiceSettings, read_settings
 from services.common.shared_memory import MEMORY_KEY, host_key
@@ -60,6 +63,10 @@ class Service:
 
     async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Get ready to serve. `background` runs what must run as long as the process does."""
+
+    def metrics(self) -> Iterable[Metric]:
+        """What the service tells Prometheus at this moment, besides what every process does."""
+        return ()
 
     async def settled(self) -> None:
         """Return when clients of the shared port are served as well here as by the others."""
@@ -122,6 +129,12 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def _certificate() -> Path | None:
+    """The certificate that this process shows, if it has one."""
+    path = os.environ.get("FACET_TLS_CERT")
+    return Path(path) if path else None
+
+
 class _Process:
     def __init__(self, name: str, settings: ServiceSettings) -> None:
         self._name = name
@@ -141,14 +154,18 @@ class _Process:
             registry = open_registry(
                 settings.registry_url, consul_token=settings.consul_token_value
             )
-        server = Server(settings.max_message_bytes)
+        metrics = ProcessMetrics(self._name, settings.metrics_port, _certificate())
+        server = Server(settings.max_message_bytes, metrics.interceptors)
         try:
-            instance = self._listen(server)
+            metrics.listen(settings.host)
+            instance = self._listen(server, metrics.meta)
             with _settings_to_blame():
                 service = build(Context(instance, registry))
+            metrics.serve(server, service.metrics)
             await self._serve(server, service, instance, registry)
         finally:
             await server.stop(0)
+            metrics.close()
             await registry.close()
         if self._failure is not None:
             raise self._failure
@@ -169,7 +186,7 @@ class _Process:
 
         loop.add_reader(descriptor, ended)
 
-    def _listen(self, server: Server) -> Instance:
+    def _listen(self, server: Server, meta: Mapping[str, str]) -> Instance:
         settings = self._settings
         port = self._listen_on(server, settings.port)
         advertised = settings.advertise_host or settings.host
@@ -183,7 +200,7 @@ class _Process:
             settings.instance_id(self._name),
             advertised,
             port,
-            {MEMORY_KEY: host_key()},
+            {MEMORY_KEY: host_key(), **meta},
         )
 
     def _listen_on(self, server: Server, port: int, *, shared: bool = False) -> int:

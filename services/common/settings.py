@@ -84,6 +84,9 @@ class ServiceSettings(CommonSettings):
     """How log lines are written to standard error."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe lines that are written."""
+    metrics_port: int = Field(default=0, ge=-1, le=65535)
+    """Port of `host` at which Prometheus reads /metrics over HTTP; 0: any free one, which the
+    registry makes known; -1: none."""
 
     def instance_id(self, service: str) -> str:
         """Return a new id for this process: its name and something that no other has."""

@@ -14,6 +14,7 @@ from services.common.scheduling.costs import Ran
 from services.inference.batch import Part, PieceInput, piece_output, run_pieces, unpack
 from services.inference.clock import DeviceClock
 from services.inference.loaded_model import LoadedModel
+from services.inference.tally import Tally
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Device:
         self.on_start: Callable[[], None] = lambda: None
         """Called whenever a batch begins."""
         self.load = Load()
+        self.tally = Tally()
         self.clock = DeviceClock()
         self._find = find
         self._batches: deque[tuple[list[Part], Finished]] = deque()
@@ -90,7 +92,7 @@ class Device:
                 await loop.run_in_executor(self._thread, work.execute)
                 ran = Ran(work.images, work.device_us / 1e6)
                 self.clock.ended(ran, time.monotonic())
-                self._count(work)
+                self._count(work, work.model.key)
             work.answer()
             for part in parts:
                 if not part.answer.done():
@@ -119,7 +121,10 @@ class Device:
             work.add(part, model, wanted, inputs)
         return work
 
-    def _count(self, work: "_Work") -> None:
+    def _count(self, work: "_Work", model: ModelKey) -> None:
+        self.tally.ran(model, work.images, work.device_us / 1e6)
+        for waited_s in work.waited_s():
+            self.tally.queue_seconds.observe(waited_s)
         self.load.completed_batches += 1
         self.load.completed_images += work.images
         self.load.device_us += work.device_us
@@ -164,6 +169,10 @@ class _Work:
             for place, outcome in outcomes.items()
         }
         self.device_us = int((time.monotonic() - self._started) * 1e6)
+
+    def waited_s(self) -> list[float]:
+        """Return how long each part waited until the batch began."""
+        return [self._started - part.received for part, _, _ in self._parts]
 
     def wasted_images(self) -> Counter[str]:
         """Return how many images nobody waits for any more, by reason."""

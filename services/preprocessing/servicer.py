@@ -1,6 +1,7 @@
 """facet.preprocessing.v1: streams ⇄ `prepare`."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from functools import partial
@@ -18,6 +19,7 @@ from services.common.shared_memory import Attachments
 from services.common.statuses import to_status
 from services.preprocessing.header import Content
 from services.preprocessing.limits import Limits
+from services.preprocessing.metrics import OK, Decoded, format_of
 from services.preprocessing.prepare import prepare
 
 
@@ -31,6 +33,7 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
         self._pool = pool
         self._threads = threads
         self._draining = draining
+        self.decoded = Decoded()
 
     async def Prepare(
         self, requests: AsyncIterator[preprocessing_pb2.PrepareRequest], context: ServicerContext
@@ -68,6 +71,8 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
                 for first in range(threads)
             )
         )
+        for job in jobs:
+            job.count(self.decoded)
         return preprocessing_pb2.PrepareResponse(images=[job.result for job in jobs])
 
     def _run(self, jobs: list["_Job"], spec: InputSpec, deadline: Deadline) -> None:
@@ -88,13 +93,24 @@ class _Job:
         self.result = preprocessing_pb2.PreparedImage()
         self._content = content
         self._target = target
+        self._outcome = OK
+        self._seconds = 0.0
 
     def run(self, spec: InputSpec, limits: Limits) -> None:
+        since = time.perf_counter()
         try:
             pixels = prepare(self._content, spec, limits)
         except ImageError as error:
             self.fail(error)
-            return
+        else:
+            self._store(pixels)
+        self._seconds = time.perf_counter() - since
+
+    def count(self, decoded: Decoded) -> None:
+        form = format_of(self._content)
+        decoded.add(form, self._outcome, len(self._content), self._seconds)
+
+    def _store(self, pixels: npt.NDArray[np.uint8]) -> None:
         if self._target is None:
             self.result.pixels = pixels.tobytes()
         else:
@@ -102,4 +118,5 @@ class _Job:
             self.result.stored = True
 
     def fail(self, error: FacetError) -> None:
+        self._outcome = error.reason
         self.result.error.CopyFrom(to_status(error))

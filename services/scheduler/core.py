@@ -35,10 +35,11 @@ from services.scheduler.descriptors import (
 )
 from services.scheduler.expected import Expectations, Expected, RequestKey
 from services.scheduler.fairness import FairQueue
-from services.scheduler.fleet import FAR_S, Fleet
+from services.scheduler.fleet import FAR_S, Fleet, Shard
 from services.scheduler.granting import Granting
 from services.scheduler.leases import Leases
 from services.scheduler.placing import Offer, Order, Placing
+from services.scheduler.tally import Tally
 
 
 class Scheduler:
@@ -50,7 +51,8 @@ class Scheduler:
         `hedge_share`: how many images may be leased twice, as a share of all granted ones.
         """
         self._arrivals = itertools.count(1)
-        self._fleet = Fleet()
+        self.tally = Tally()
+        self._fleet = Fleet(self.tally.batch_ratio)
         self._queues: dict[ModelKey, FairQueue] = {}
         self._expected = Expectations()
         self._calibration = Calibration()
@@ -130,6 +132,7 @@ class Scheduler:
         self._note_asked(first.model, images, now)
         predicted_s = self._predicted_s(first.model, images, first.tenant, now)
         refusal = self._refusal(first.model, predicted_s, first.deadline - now)
+        self.tally.asked(refusal)
         if refusal is None:
             self.enqueue(pieces)
             pieces[-1].promise = Promise(now, predicted_s)
@@ -148,6 +151,7 @@ class Scheduler:
             predicted_s = max(predicted_s, prepared_s + self._fleet.run_s(model, images))
         if (refusal := self._refusal(model, predicted_s, expected.deadline - now)) is None:
             self._expected.add(expected, Promise(now, predicted_s))
+        self.tally.asked(refusal)
         return refusal
 
     def expected_came(self, key: RequestKey, last: PieceKey, now: float) -> None:
@@ -169,6 +173,7 @@ class Scheduler:
             if piece.key not in self._leases.pieces:
                 piece.arrival = next(self._arrivals)
                 self._leases.pieces[piece.key] = piece
+                self.tally.pieces += 1
                 self._queue(piece)
 
     def piece_ended(self, key: PieceKey, now: float) -> None:
@@ -205,7 +210,10 @@ class Scheduler:
 
     def assign(self, now: float) -> list[Grant]:
         """Return the grants that credits and waiting pieces allow, leased from now on."""
-        return self._granting.assign(now)
+        grants = self._granting.assign(now)
+        for grant in grants:
+            self.tally.granted(grant)
+        return grants
 
     def expire(self, now: float) -> list[PieceKey]:
         """Take back overdue leases; return the pieces dropped because their deadline passed."""
@@ -239,6 +247,23 @@ class Scheduler:
     def queued_images(self) -> int:
         """Images that wait for a lease."""
         return sum(queue.images for queue in self._queues.values())
+
+    @property
+    def waiting(self) -> dict[ModelKey, int]:
+        """Images that wait for a lease, by version; also 0 for each that a shard serves."""
+        images = dict.fromkeys(self._fleet.models, 0)
+        images.update((model, queue.images) for model, queue in self._queues.items())
+        return images
+
+    @property
+    def shards(self) -> Mapping[str, Shard]:
+        """All connected shards, by name; to be looked at only."""
+        return self._fleet.shards
+
+    @property
+    def prediction_factor(self) -> float:
+        """By how much predictions are lengthened (calibration.py)."""
+        return self._calibration.factor
 
     def outstanding_images(self, shard: str) -> int:
         """Images in grants that the shard has not finished."""
@@ -305,6 +330,7 @@ class Scheduler:
         piece = self._leases.pieces.get(key)
         if piece is not None and piece.promise is not None:
             self._calibration.kept(piece.promise, now)
+            self.tally.kept(piece.promise, now)
 
     def _waiting(self, model: ModelKey) -> int:
         """Images that wait or are to come."""

@@ -73,6 +73,11 @@ class Desk:
         self._wake_at: float | None = None
         self._told_wasted: dict[str, int] = {}
 
+    @property
+    def dispatchers(self) -> int:
+        """How many are connected."""
+        return len(self._dispatchers)
+
     # Connections.
 
     def dispatcher_joined(self, name: str) -> tuple[str, Outbox[scheduler_pb2.DispatchResponse]]:
