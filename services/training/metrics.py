@@ -149,7 +149,7 @@ def metrics_file(path: Path | None, progress: TrainingProgress) -> Iterator[Trai
         return
     if path.suffix != SUFFIX:
         raise InvalidRequestError(
-            f"the name of the metrics file must end in {SUFFIX}, not be {path.name}"
+            f"a metrics file's name must end in {SUFFIX}: {path.name} does not"
         )
     file = MetricsFile(path, progress)
     file.write()

@@ -18,16 +18,14 @@ from services.common.registry import Instance, Registry
 
 def target_groups(instances: Iterable[Instance]) -> list[dict[str, Any]]:
     """Return a target group for each instance that can be scraped, sorted by service and id."""
-    groups = []
-    for each in sorted(instances, key=lambda each: (each.service, each.id)):
-        if (port := each.meta.get(PORT_KEY)) is not None:
-            groups.append(
-                {
-                    "targets": [replace(each, port=int(port)).address],
-                    "labels": {"service": each.service, "instance": each.id},
-                }
-            )
-    return groups
+    return [
+        {
+            "targets": [replace(each, port=int(each.meta[PORT_KEY])).address],
+            "labels": {"service": each.service, "instance": each.id},
+        }
+        for each in sorted(instances, key=lambda each: (each.service, each.id))
+        if PORT_KEY in each.meta
+    ]
 
 
 async def current_targets(registry: Registry, services: Sequence[str]) -> list[dict[str, Any]]:
@@ -50,9 +48,12 @@ async def keep_file(registry: Registry, services: Sequence[str], path: Path) -> 
             if len(known) == len(services):
                 _write(path, target_groups(each for found in known.values() for each in found))
 
-    async with asyncio.TaskGroup() as following:
-        for service in services:
-            following.create_task(follow(service))
+    try:
+        async with asyncio.TaskGroup() as following:
+            for service in services:
+                following.create_task(follow(service))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _write(path: Path, groups: list[dict[str, Any]]) -> None:
