@@ -85,7 +85,7 @@ def step_metrics(
             "inference": dispatcher.lost_calls,
             "aggregation": aggregation.lost_calls,
         },
-        ("service",),
+        ("peer",),
     )
     yield gauge(
         "facet_gateway_scheduler_connected",
@@ -108,11 +108,11 @@ def cluster_metrics(view: ClusterView, fleets: Mapping[str, Fleet[Any]]) -> Iter
         "facet_gateway_instances",
         "Instances that the registry names, by service.",
         {name: len(fleet.links) for name, fleet in fleets.items()},
-        ("service",),
+        ("peer",),
     )
     yield gauge(
         "facet_gateway_links_up",
         "Instances that the gateway can reach, by service.",
         {name: sum(link.up for link in fleet.links.values()) for name, fleet in fleets.items()},
-        ("service",),
+        ("peer",),
     )
