@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
+
+from prometheus_client.core import Metric
 
 from facet.cluster.v1 import cluster_pb2_grpc
 from facet.inference.v1 import inference_pb2
@@ -15,8 +17,10 @@ from gateway.catalog import Catalog
 from gateway.checks import Limits
 from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
+from gateway.counts import RequestCounts
 from gateway.dispatcher import Dispatcher
 from gateway.ensembles import Ensembles
+from gateway.metrics import cluster_metrics, request_metrics, step_metrics
 from gateway.models import Models
 from gateway.performance import Performance
 from gateway.pipeline import Pipeline
@@ -25,7 +29,6 @@ from gateway.preprocessing import PreprocessingClient, connect_preprocessing
 from gateway.recognition import RecognitionServicer
 from gateway.settings import GatewaySettings
 from gateway.shards import ShardLink
-from gateway.tally import Tally
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
@@ -47,7 +50,6 @@ class Gateway(Service):
         self._draining = asyncio.Event()
         self._catalog = Catalog()
         self._performance = Performance(self._reachable_shards)
-        tally = Tally()
         self._memory = PixelMemory(settings.shared_memory_bytes)
         self._shards = Fleet(registry, "inference", self._connect_shard, self._shards_changed)
         preprocessing = Fleet(
@@ -70,11 +72,12 @@ class Gateway(Service):
             on_change=self._notify,
             on_queues=self._queues_are,
         )
-        steps = (
+        self._steps = steps = (
             PreprocessingClient(preprocessing, self._memory),
             self._dispatcher,
             AggregationClient(aggregation),
         )
+        self._counts = RequestCounts()
         models = Models(self._catalog, self._shards.links)
         pipeline = Pipeline(*steps, Ensembles(models.find, *steps))
         self._fleets: dict[str, Fleet[Any]] = {
@@ -87,7 +90,7 @@ class Gateway(Service):
             lambda: self._dispatcher.connected,
             lambda: self._dispatcher.wasted_images,
             self._performance,
-            tally,
+            self._counts,
             settings.gateways,
         )
         self.shared_port = settings.shared_port
@@ -103,7 +106,7 @@ class Gateway(Service):
                     self._catalog,
                     models,
                     limits,
-                    tally,
+                    self._counts,
                     settings.max_stream_requests,
                     self._draining,
                     requests,
@@ -130,6 +133,12 @@ class Gateway(Service):
                 self._protection.to("scheduler"),
             )
         )
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell what came of the requests, and what the gateway sees of the cluster."""
+        yield from request_metrics(self._counts)
+        yield from step_metrics(*self._steps)
+        yield from cluster_metrics(self._view, self._fleets)
 
     async def settled(self) -> None:
         """Wait for the models and the links: without them every request would be refused.

@@ -1,5 +1,6 @@
 """The last step: raw outputs → results in the order of the request."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,7 @@ from services.common.deadline import Deadline
 from services.common.errors import DrainingError, FacetError, InternalError, LinkLostError
 from services.common.http2.channel import Channel
 from services.common.http2.tls import ClientTls
+from services.common.metrics.counts import Histogram, Tally
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
@@ -56,6 +58,12 @@ class AggregationClient:
 
     def __init__(self, fleet: Fleet[AggregationLink]) -> None:
         self._fleet = fleet
+        self.seconds = Histogram()
+        """How long requests take here."""
+        self.lost_calls = 0
+        """Calls whose process went away."""
+        self.image_errors = Tally("DECODER_CRASHED", "IMAGE_CORRUPT", "MODEL_FAILED")
+        """Pictures that have an error instead of classes, by its reason."""
         self._known: WeakKeyDictionary[AggregationLink, set[str]] = WeakKeyDictionary()
         self._coalescer: Coalescer[_Job, aggregation_pb2.CombinedItem] = Coalescer(
             self._send,
@@ -117,15 +125,19 @@ class AggregationClient:
         model: model_pb2.ModelDescriptor,
         deadline: Deadline,
     ) -> Sequence[recognition_pb2.ImageResult]:
+        for error in errors.values():
+            self.image_errors.add(error.reason)
         if len(errors) == item.images:
             return [
                 recognition_pb2.ImageResult(error=to_status(e)) for _, e in sorted(errors.items())
             ]
+        since = time.perf_counter()
         late = "the deadline passed during aggregation"
         with CURRENT.get().begin("combine") as span:
             item.context.CopyFrom(span.context)
             job = _Job(item, model, deadline)
             (combined,) = await self._coalescer.submit([job], deadline, late)
+        self.seconds.observe(time.perf_counter() - since)
         if combined.error.code:
             raise from_status(combined.error)
         for place, error in errors.items():
@@ -140,6 +152,7 @@ class AggregationClient:
             try:
                 return await self._call(link, jobs, deadline)
             except (LinkLostError, DrainingError) as error:
+                self.lost_calls += isinstance(error, LinkLostError)
                 log.warning(
                     "aggregation lost",
                     aggregation=name,

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from facet.cluster.v1 import cluster_pb2
 from gateway.catalog import Catalog
+from gateway.counts import RequestCounts
 from gateway.performance import Performance
-from gateway.tally import Tally
 from services.common.registry import Instance, Registry, View
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.leader import SCHEDULER_ROLE
@@ -27,7 +27,7 @@ class ClusterView:
         scheduler_connected: Callable[[], bool],
         scheduler_wasted: Callable[[], Mapping[str, int]],
         performance: Performance,
-        tally: Tally,
+        counts: RequestCounts,
         gateways: int,
     ) -> None:
         """`gateways`: how many the cluster is to have."""
@@ -37,7 +37,7 @@ class ClusterView:
         self._scheduler_connected = scheduler_connected
         self._scheduler_wasted = scheduler_wasted
         self._performance = performance
-        self._tally = tally
+        self._counts = counts
         self._gateways = gateways
         self._unlinked: dict[str, View] = {service: View() for service in UNLINKED}
         self._leader: str | None = None
@@ -57,16 +57,24 @@ class ClusterView:
         """What has to run in the background."""
         return [self._watch_leader(), *(self._watch(service) for service in UNLINKED)]
 
+    @property
+    def registry_reachable(self) -> bool:
+        """The registry answers; else the view is what it said last."""
+        return all(view.reachable for view in self._views)
+
+    @property
+    def _views(self) -> list[View]:
+        return [*(fleet.view for fleet in self._fleets.values()), *self._unlinked.values()]
+
     def message(self) -> cluster_pb2.Cluster:
         """Return the view at this moment."""
-        views = [*(fleet.view for fleet in self._fleets.values()), *self._unlinked.values()]
-        instances = [instance for view in views for instance in view.instances]
+        instances = [instance for view in self._views for instance in view.instances]
         instances.sort(key=lambda instance: (instance.service, instance.id))
         performance = self._performance.cluster()
-        performance.requests.CopyFrom(self._tally.message())
+        performance.requests.CopyFrom(self._counts.message())
         return cluster_pb2.Cluster(
             instances=[self._instance(instance) for instance in instances],
-            registry_reachable=all(view.reachable for view in views),
+            registry_reachable=self.registry_reachable,
             missing=self._missing(),
             performance=performance,
         )

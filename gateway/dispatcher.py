@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import Context
 from functools import partial
@@ -25,9 +26,11 @@ from services.common.errors import (
     FacetError,
     InternalError,
     InvalidRequestError,
+    LinkLostError,
     OverloadedError,
 )
 from services.common.http2.channel import Channel
+from services.common.metrics.counts import Histogram
 from services.common.models.key import ModelKey
 from services.common.rpc.fleet import Fleet
 from services.common.tracing.context import of_requests
@@ -66,12 +69,19 @@ class Dispatcher:
         self.connected = False
         self.wasted_images: dict[str, int] = {}
         """What the scheduler that leads leased for nothing, by reason; see DispatchResponse."""
+        self.queued_images = 0
+        """Pictures that have no answer yet."""
+        self.seconds = Histogram()
+        """How long requests take here."""
+        self.queue_seconds = Histogram()
+        """How long pieces wait until they are leased."""
+        self.lost_calls = 0
+        """Leases that came to nothing because the shard went away."""
         self._on_change = on_change
         self._on_queues = on_queues
         self._name = name
         self._sender = Sender(shards, memory)
         self._max_queued_images = max_queued_images
-        self._queued_images = 0
         self._ids = itertools.count(1)
         self._pieces: dict[int, Piece] = {}
         self._pressed_until = 0.0
@@ -119,14 +129,15 @@ class Dispatcher:
         if not count:
             expected.abandon()
             return []
-        if self._queued_images + count > self._max_queued_images:
+        if self.queued_images + count > self._max_queued_images:
             expected.abandon()
             raise OverloadedError(
-                f"{self._queued_images} images wait already, and at most "
+                f"{self.queued_images} images wait already, and at most "
                 f"{self._max_queued_images} may"
             )
+        since = time.perf_counter()
         pieces = self._split(prepared, model, deadline, expected, explain)
-        self._queued_images += count
+        self.queued_images += count
         try:
             self._announce(pieces)
             timer = asyncio.get_running_loop().call_later(
@@ -139,8 +150,9 @@ class Dispatcher:
             finally:
                 timer.cancel()
         finally:
-            self._queued_images -= count
+            self.queued_images -= count
             self._forget(pieces)
+            self.seconds.observe(time.perf_counter() - since)
 
     async def session(self, channel: Channel) -> None:
         """Serve the leading scheduler's leases until its stream breaks."""
@@ -298,6 +310,8 @@ class Dispatcher:
                 news.cancelled(piece_id)
             else:
                 pieces.append(piece)
+                if not piece.attempts:
+                    self.queue_seconds.observe(time.perf_counter() - piece.since)
                 piece.attempts += 1
                 piece.sending += 1
                 piece.wait.end()
@@ -358,6 +372,7 @@ class Dispatcher:
         error: FacetError,
         news: News,
     ) -> None:
+        self.lost_calls += isinstance(error, LinkLostError)
         if pieces:
             log.warning(
                 "lease lost",

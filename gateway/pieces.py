@@ -1,6 +1,7 @@
 """What the dispatcher holds, and what it has to tell the scheduler of it."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -45,6 +46,8 @@ class Piece:
     """Leases on which it is on its way now."""
     links: list[ShardLink] = field(default_factory=list)
     """Shards that have it and have not answered."""
+    since: float = field(default_factory=time.perf_counter)
+    """When it began to wait."""
     last_error: FacetError | None = None
     span: Span = NOBODY
     """The request, or its step, that it belongs to."""

@@ -1,5 +1,6 @@
 """The first step: encoded pictures → pixels, by whichever preprocessing instance is free."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,6 +27,7 @@ from services.common.errors import (
 )
 from services.common.http2.channel import Channel
 from services.common.http2.tls import ClientTls
+from services.common.metrics.counts import Histogram
 from services.common.registry import Instance
 from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
@@ -82,6 +84,10 @@ class PreprocessingClient:
         self._memory = memory
         self._coalescers: dict[bytes, Coalescer[_Picture, Outcome]] = {}
         self._gate = Gate()
+        self.seconds = Histogram()
+        """How long requests take here."""
+        self.lost_calls = 0
+        """Calls whose process went away."""
 
     async def prepare(
         self, images: Sequence[bytes], spec: model_pb2.InputSpec, deadline: Deadline
@@ -90,10 +96,12 @@ class PreprocessingClient:
 
         Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
         """
+        since = time.perf_counter()
         late = "the deadline passed during preprocessing"
         with CURRENT.get().begin("prepare", pictures=len(images)) as span:
             pictures = [_Picture(image, deadline, span.context) for image in images]
             outcomes = await self._coalescer(spec).submit(pictures, deadline, late)
+        self.seconds.observe(time.perf_counter() - since)
         done = [
             (place, item) for place, item in enumerate(outcomes) if not isinstance(item, FacetError)
         ]
@@ -131,6 +139,7 @@ class PreprocessingClient:
             except DrainingError:
                 continue  # it took nothing in; the next instance does
             except LinkLostError as error:
+                self.lost_calls += 1
                 log.warning(
                     "preprocessing lost",
                     pictures=len(pictures),
@@ -151,6 +160,7 @@ class PreprocessingClient:
                     continue
                 except LinkLostError as error:
                     deaths += 1
+                    self.lost_calls += 1
                     log.warning(
                         "preprocessing lost with one picture",
                         error=error.message,

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -10,10 +11,11 @@ import grpc
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
+from gateway.counts import RequestCounts
 from gateway.models import Models
 from gateway.pipeline import Pipeline
-from gateway.tally import Tally
 from services.common.deadline import Deadline
+from services.common.errors import FacetError
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
 from services.common.statuses import status_code, to_status
@@ -33,7 +35,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         catalog: Catalog,
         models: Models,
         limits: Limits,
-        tally: Tally,
+        counts: RequestCounts,
         max_stream_requests: int,
         draining: asyncio.Event,
         requests: Requests,
@@ -43,7 +45,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self._catalog = catalog
         self._models = models
         self._limits = limits
-        self._tally = tally
+        self._counts = counts
         self._max_stream_requests = max_stream_requests
         self._draining = draining
         self._requests = requests
@@ -53,11 +55,9 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
     ) -> recognition_pb2.RecognizeResponse:
         """Answer one request."""
         try:
-            with self._tally.request():
-                deadline = self._limits.deadline(context.time_remaining())
-                return await self._recognize(request, deadline)
-        except Exception as error:
-            await abort(context, domain_error(error))
+            return await self._counted(request, context)
+        except FacetError as error:
+            await abort(context, error)
 
     async def StreamRecognize(
         self,
@@ -74,16 +74,13 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             CURRENT.set(span)  # each has a task of its own
             code = grpc.StatusCode.CANCELLED
             try:
-                with self._tally.request():
-                    deadline = self._limits.deadline(context.time_remaining())
-                    response = await self._recognize(item.request, deadline)
+                response = await self._counted(item.request, context)
                 code = grpc.StatusCode.OK
-            except Exception as error:
-                failure = domain_error(error)
-                span.fail(failure)
-                code = status_code(failure)
+            except FacetError as error:
+                span.fail(error)
+                code = status_code(error)
                 return recognition_pb2.StreamRecognizeResponse(
-                    id=item.id, error=to_status(failure, span.context.request_id)
+                    id=item.id, error=to_status(error, span.context.request_id)
                 )
             finally:
                 self._requests.over(span, STREAMED, code)
@@ -109,6 +106,29 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
             await abort(context, domain_error(error))
         response = recognition_pb2.GetModelResponse(model=_model(served))
         response.model.labels.extend(served.descriptor.labels)
+        return response
+
+    async def _counted(
+        self, request: recognition_pb2.RecognizeRequest, context: ServicerContext
+    ) -> recognition_pb2.RecognizeResponse:
+        """Recognise, and count what comes of it; raises FacetError and nothing else."""
+        since = time.perf_counter()
+        self._counts.in_hand += 1
+        try:
+            deadline = self._limits.deadline(context.time_remaining())
+            response = await self._recognize(request, deadline)
+        except asyncio.CancelledError:
+            self._counts.cancelled()
+            raise
+        except Exception as unforeseen:
+            error = domain_error(unforeseen)
+            self._counts.failed(error)
+            if error is unforeseen:
+                raise
+            raise error from unforeseen
+        finally:
+            self._counts.in_hand -= 1
+        self._counts.answered(response, since)
         return response
 
     async def _recognize(

@@ -8,6 +8,7 @@ from facet.cli import (
     cluster,
     ensembles,
     health,
+    metrics,
     models,
     releases,
     serve,
@@ -47,6 +48,7 @@ for change in (
     models.app.command()(change)
 app.add_typer(models.app, name="models")
 app.add_typer(certs.app, name="certs")
+app.add_typer(metrics.app, name="metrics")
 
 
 def main() -> None:

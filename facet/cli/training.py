@@ -50,6 +50,7 @@ def train(
     resume: options.Resume = False,
     checkpoint_s: options.CheckpointEvery = 30.0,
     log_dir: options.LogDir = None,
+    metrics_file: options.MetricsFile = None,
     publish: options.Publish = True,
     promote: options.Promote = None,
     gateway: options.WaitFor = ANY_GATEWAY,
@@ -63,6 +64,7 @@ def train(
     from services.training.choices import Choices, read_config
     from services.training.data.loading import load_dataset
     from services.training.distributed.coordinator import Cadence
+    from services.training.metrics import metrics_file as writing_metrics
     from services.training.running import RunOptions
     from services.training.training import training_run
 
@@ -97,7 +99,8 @@ def train(
         dataset = load_dataset(data, chosen.data_options())
     _tell_skipped(dataset, console)
     with (
-        shown_training(console) as progress,
+        shown_training(console) as shown,
+        writing_metrics(metrics_file, shown) as progress,
         training_run(repository, name, dataset, settings, progress, run) as training,
     ):
         manifest = training.publish(repository, name, progress) if publish else None

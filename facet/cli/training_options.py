@@ -63,6 +63,13 @@ LogDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="For TensorBoard.", show_default="logs/training/JOB in --home"),
 ]
+MetricsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep a .prom file up to date, for the textfile collector of node_exporter.",
+        show_default="none",
+    ),
+]
 
 Publish: TypeAlias = Annotated[bool, typer.Option(help="Publish a version, or only measure.")]
 Promote: TypeAlias = Annotated[

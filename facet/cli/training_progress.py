@@ -45,6 +45,10 @@ class TrainingBar(Progress):
         """See TrainingProgress."""
         self.console.print(f"[yellow]{escape(_capitalized(text))}[/]", soft_wrap=True)
 
+    def worker_lost(self, text: str) -> None:
+        """See TrainingProgress."""
+        self.notice(text)
+
     def step(self, report: StepReport) -> None:
         """See TrainingProgress."""
         speed = f", {report.images_per_s:,.0f} images/s" if report.images_per_s else ""
@@ -80,6 +84,10 @@ class TrainingLines:
     def notice(self, text: str) -> None:
         """See TrainingProgress."""
         self._print(_capitalized(text))
+
+    def worker_lost(self, text: str) -> None:
+        """See TrainingProgress."""
+        self.notice(text)
 
     def step(self, report: StepReport) -> None:
         """See TrainingProgress."""

@@ -12,6 +12,7 @@ from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
 from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2, request_pb2
 from services.aggregation.combine import combine_members, combine_pieces
+from services.aggregation.metrics import Combined
 from services.common.errors import FacetError
 from services.common.rpc.calls import serve_calls_in_turn
 from services.common.rpc.context import ServicerContext
@@ -32,6 +33,7 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         self._draining = draining
         self._trail = trail
         self._failures = SparingLog(log)
+        self.combined = Combined()
         self._descriptors: OrderedDict[str, model_pb2.ModelDescriptor] = OrderedDict()
 
     async def Combine(
@@ -48,16 +50,24 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         )
 
     def _combine(self, request: aggregation_pb2.CombineRequest) -> aggregation_pb2.CombineResponse:
-        return aggregation_pb2.CombineResponse(items=[self._item(item) for item in request.items])
+        since = time.perf_counter()
+        response = aggregation_pb2.CombineResponse(
+            items=[self._item(item) for item in request.items]
+        )
+        self.combined.seconds.observe(time.perf_counter() - since)
+        return response
 
     def _item(self, item: aggregation_pb2.CombineItem) -> aggregation_pb2.CombinedItem:
         descriptor = self._descriptor(item)
+        counted = self.combined
         if descriptor is None:
+            counted.items.add("descriptor_needed")
             return aggregation_pb2.CombinedItem(descriptor_needed=True)
         began = time.monotonic()
         try:
             results = _combined(item, descriptor.labels)
         except FacetError as error:
+            counted.items.add("failed")
             self._failures.warning(
                 "not combined",
                 error.reason,
@@ -68,6 +78,8 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         if self._trail.active and self._trail.wants(item.context):
             hop = Hop(item.context, began, time.monotonic(), {"images": item.images})
             self._trail.hop("combined", hop)
+        counted.items.add("combined")
+        counted.images += len(results)
         return aggregation_pb2.CombinedItem(results=results)
 
     def _descriptor(self, item: aggregation_pb2.CombineItem) -> model_pb2.ModelDescriptor | None:

@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ import uvloop
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE_NAME
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from prometheus_client.core import Metric
 
 from services.common.deadline import Deadline
 from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
@@ -27,6 +28,7 @@ from services.common.health import HealthServicer
 from services.common.http2.interceptor import Interceptor
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
+from services.common.metrics.process_metrics import ProcessMetrics
 from services.common.own_address import own_address
 from services.common.registry import HEALTH_PORT_KEY, Instance, Registry, open_registry
 from services.common.security.protection import Protection
@@ -67,6 +69,10 @@ class Service:
 
     async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Get ready to serve. `background` runs what must run as long as the process does."""
+
+    def metrics(self) -> Iterable[Metric]:
+        """What the service tells Prometheus at this moment, besides what every process does."""
+        return ()
 
     async def settled(self) -> None:
         """Return when clients of the shared port are served as well here as by the others."""
@@ -163,25 +169,29 @@ class _Process:
             protection = Protection(self._name, settings)
             registry = open_registry(settings.registry_url, settings.consul_access)
         door = protection.door
+        metrics = ProcessMetrics(self._name, settings.metrics_port, settings.tls_cert)
         server = Server(
             settings.max_message_bytes,
-            protection.interceptors,
+            (*metrics.interceptors, *protection.interceptors),
             door.server_context if door else None,
         )
         if protection.has_tls or settings.health_port:
             self._health_server = Server()
         trail = open_trail(self._name, self.instance_id, settings)
         try:
-            instance = self._listen(server)
+            metrics.listen(settings.host)
+            instance = self._listen(server, metrics.meta)
             if (upkeep := protection.upkeep()) is not None:
                 self._spawn(upkeep)
             with _settings_to_blame():
                 service = build(Context(instance, registry, trail, protection))
-            server.interceptors += tuple(service.interceptors)
+            server.interceptors = (*service.interceptors, *server.interceptors)
+            metrics.serve(server, service.metrics)
             await self._serve(server, service, instance, registry)
         finally:
             for each in self._servers(server):
                 await each.stop(0)
+            metrics.close()
             await registry.close()
             await trail.close(self._drained_by.remaining_s)
         if self._failure is not None:
@@ -208,13 +218,13 @@ class _Process:
 
         loop.add_reader(descriptor, ended)
 
-    def _listen(self, server: Server) -> Instance:
+    def _listen(self, server: Server, meta: Mapping[str, str]) -> Instance:
         settings = self._settings
         port = self._listen_on(server, settings.port)
         advertised = settings.advertise_host or settings.host
         if advertised in WILDCARDS:
             advertised = own_address(advertised)
-        meta = {MEMORY_KEY: host_key()}
+        meta = {MEMORY_KEY: host_key(), **meta}
         if self._health_server is not None:
             health_port = self._listen_on(self._health_server, settings.health_port)
             meta[HEALTH_PORT_KEY] = str(health_port)

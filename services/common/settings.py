@@ -123,6 +123,9 @@ class ServiceSettings(CommonSettings):
     traces_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of requests that are traced, of those whose caller has not decided it; the gateway's
     counts."""
+    metrics_port: int = Field(default=0, ge=-1, le=65535)
+    """Port of `host` at which Prometheus reads /metrics over HTTP; 0: any free one, which the
+    registry makes known; -1: none."""
     insecure: bool = False
     """Allow plain text on an address that other machines reach: the network itself is trusted."""
     health_port: int = Field(default=0, ge=0, le=65535)

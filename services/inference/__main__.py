@@ -2,8 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
+
+from prometheus_client.core import Metric
 
 from facet.inference.v1 import inference_pb2_grpc
 from services.common.models.key import ModelKey
@@ -15,6 +17,7 @@ from services.inference.device import Device
 from services.inference.host import ModelHost
 from services.inference.loaded_model import LoadedModel, load_model
 from services.inference.memory import default_budget
+from services.inference.metrics import device_metrics, model_metrics
 from services.inference.servicer import InferenceServicer
 from services.inference.settings import InferenceSettings
 from services.inference.shard import Shard
@@ -77,6 +80,11 @@ class InferenceShard(Service):
         background(
             follow_leader(self._registry, SCHEDULER_ROLE, self._shard.session, self._scheduler_tls)
         )
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell what the device has run, and which models are here."""
+        yield from device_metrics(self._device.load, self._device.tally)
+        yield from model_metrics(self._host)
 
     async def drain(self) -> None:
         """Finish the grants in hand, then end the streams."""

@@ -19,6 +19,7 @@ from services.inference.batch import Part, PieceInput, piece_output, run_pieces,
 from services.inference.batch_log import BatchLog
 from services.inference.clock import DeviceClock
 from services.inference.loaded_model import LoadedModel
+from services.inference.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class Device:
         self.on_start: Callable[[], None] = lambda: None
         """Called whenever a batch begins."""
         self.load = Load()
+        self.tally = Tally()
         self.clock = DeviceClock()
         self.batch_log = BatchLog()
         self._find = find
@@ -99,7 +101,7 @@ class Device:
                 await loop.run_in_executor(self._thread, work.execute)
                 ran = Ran(work.images, work.device_us / 1e6)
                 self.clock.ended(ran, time.monotonic())
-                self._count(work)
+                self._count(work, work.model.key)
             work.answer()
             if self._trail.active and ran is not None:
                 work.tell(self._trail)
@@ -131,7 +133,10 @@ class Device:
             work.add(part, model, wanted, inputs)
         return work
 
-    def _count(self, work: "_Work") -> None:
+    def _count(self, work: "_Work", model: ModelKey) -> None:
+        self.tally.ran(model, work.images, work.device_us / 1e6)
+        for waited_s in work.waited_s():
+            self.tally.queue_seconds.observe(waited_s)
         self.load.completed_batches += 1
         self.load.completed_images += work.images
         self.load.device_us += work.device_us
@@ -185,6 +190,10 @@ class _Work:
             for place, outcome in outcomes.items()
         }
         self.device_us = int((time.monotonic() - self._started) * 1e6)
+
+    def waited_s(self) -> list[float]:
+        """Return how long each part waited until the batch began."""
+        return [self._started - part.received for part, _, _ in self._parts]
 
     def wasted_images(self) -> Counter[str]:
         """Return how many images nobody waits for any more, by reason."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ class ModelHost:
         self._loaded: dict[ModelKey, LoadedModel] = {}
         self._failed: dict[ModelKey, _Failure] = {}
         self._taken: dict[ModelKey, _Taken] = {}
+        self.loads: Counter[str] = Counter(loaded=0, refused=0)
+        """Attempts to load a version, by what came of them."""
         self._engines_run: set[str] = set()
         self._serving = False
         self._generation: Generation | None = None
@@ -252,10 +255,12 @@ class ModelHost:
             model = await loop.run_in_executor(self._thread, self._load, key, self._serving)
         except Exception as error:  # whatever is wrong with one version, the others are served
             passes = isinstance(error, UnavailableError | OSError)
+            self.loads["refused"] += 1
             self._failed[key] = _Failure(str(error) or repr(error), passes)
             unforeseen = None if isinstance(error, FacetError | OSError) else error
             log.warning("model refused", model=str(key), reason=str(error), exc_info=unforeseen)
         else:
+            self.loads["loaded"] += 1
             self._loaded[key] = model
             self._taken[key] = self._what_it_took(model, time.monotonic() - started)
             log.info("model loaded", model=str(key), engine=model.descriptor.engine)

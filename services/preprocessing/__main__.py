@@ -1,10 +1,12 @@
 """The preprocessing service: `python -m services.preprocessing`."""
 
 import asyncio
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import cv2
+from prometheus_client.core import Metric
 
 from facet.preprocessing.v1 import preprocessing_pb2_grpc
 from services.common.process import Context, Service, Servicer, run_service
@@ -22,15 +24,21 @@ class Preprocessing(Service):
         self._draining = asyncio.Event()
         self._pool = ThreadPoolExecutor(settings.threads, "decoder")
         limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
+        servicer = PreprocessingServicer(
+            limits, self._pool, settings.threads, self._draining, context.trail
+        )
+        self._decoded = servicer.decoded
         self.servicers = (
             Servicer(
                 "facet.preprocessing.v1.PreprocessingService",
                 preprocessing_pb2_grpc.add_PreprocessingServiceServicer_to_server,
-                PreprocessingServicer(
-                    limits, self._pool, settings.threads, self._draining, context.trail
-                ),
+                servicer,
             ),
         )
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell what was decoded."""
+        return self._decoded.metrics()
 
     async def drain(self) -> None:
         """Answer what is in hand, then end the streams."""

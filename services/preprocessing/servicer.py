@@ -22,6 +22,7 @@ from services.common.tracing.trail import SILENT, Trail
 from services.preprocessing.account import Account
 from services.preprocessing.header import Content
 from services.preprocessing.limits import Limits
+from services.preprocessing.metrics import OK, Decoded, format_of
 from services.preprocessing.prepare import prepare
 
 
@@ -41,6 +42,7 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
         self._threads = threads
         self._draining = draining
         self._account = Account(trail)
+        self.decoded = Decoded()
 
     async def Prepare(
         self, requests: AsyncIterator[preprocessing_pb2.PrepareRequest], context: ServicerContext
@@ -81,6 +83,8 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
             )
         )
         self._account.prepared(request, [job.error for job in jobs], began)
+        for job in jobs:
+            job.count(self.decoded)
         return preprocessing_pb2.PrepareResponse(images=[job.result for job in jobs])
 
     def _run(self, jobs: list["_Job"], spec: InputSpec, deadline: Deadline) -> None:
@@ -102,13 +106,24 @@ class _Job:
         self.error: FacetError | None = None
         self._content = content
         self._target = target
+        self._outcome = OK
+        self._seconds = 0.0
 
     def run(self, spec: InputSpec, limits: Limits) -> None:
+        since = time.perf_counter()
         try:
             pixels = prepare(self._content, spec, limits)
         except ImageError as error:
             self.fail(error)
-            return
+        else:
+            self._store(pixels)
+        self._seconds = time.perf_counter() - since
+
+    def count(self, decoded: Decoded) -> None:
+        form = format_of(self._content)
+        decoded.add(form, self._outcome, len(self._content), self._seconds)
+
+    def _store(self, pixels: npt.NDArray[np.uint8]) -> None:
         if self._target is None:
             self.result.pixels = pixels.tobytes()
         else:
@@ -117,6 +132,7 @@ class _Job:
 
     def fail(self, error: FacetError) -> None:
         self.error = error
+        self._outcome = error.reason
         self.result.error.CopyFrom(to_status(error))
 
 

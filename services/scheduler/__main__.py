@@ -1,17 +1,21 @@
 """The scheduler: `python -m services.scheduler`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
 import structlog
+from prometheus_client.core import Metric
 
 from facet.scheduler.v1 import scheduler_pb2_grpc
+from services.common.metrics.families import gauge
 from services.common.process import Context, Service, Servicer, run_service
 from services.common.rpc.leader import SCHEDULER_ROLE
 from services.common.settings import ServiceSettings
 from services.scheduler.core import Scheduler
 from services.scheduler.desk import Desk
+from services.scheduler.metrics import queue_metrics, shard_metrics, tally_metrics
 from services.scheduler.servicer import SchedulerServicer
 
 log = structlog.get_logger(__name__)
@@ -39,6 +43,20 @@ class SchedulerService(Service):
         """Stand for the leadership."""
         background(self._desk.keep_time())
         background(self._lead())
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell what waits, what was done, and what is known of the shards."""
+        yield gauge(
+            "facet_scheduler_leading", "1 while this scheduler leads.", int(self._desk.leading)
+        )
+        yield gauge(
+            "facet_scheduler_dispatchers",
+            "Gateways that lease from this scheduler.",
+            self._desk.dispatchers,
+        )
+        yield from queue_metrics(self.core)
+        yield from tally_metrics(self.core.tally)
+        yield from shard_metrics(self.core.shards, time.monotonic())
 
     async def drain(self) -> None:
         """Let another lead: dispatchers and shards go there with all they have."""

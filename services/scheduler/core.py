@@ -36,10 +36,11 @@ from services.scheduler.descriptors import (
 )
 from services.scheduler.expected import Expectations, Expected, RequestKey
 from services.scheduler.fairness import FairQueue
-from services.scheduler.fleet import FAR_S, Fleet
+from services.scheduler.fleet import FAR_S, Fleet, Shard
 from services.scheduler.granting import Granting
 from services.scheduler.leases import Leases
 from services.scheduler.placing import Offer, Order, Placing
+from services.scheduler.tally import Tally
 
 
 class Scheduler:
@@ -51,7 +52,8 @@ class Scheduler:
         `hedge_share`: how many images may be leased twice, as a share of all granted ones.
         """
         self._arrivals = itertools.count(1)
-        self._fleet = Fleet()
+        self.tally = Tally()
+        self._fleet = Fleet(self.tally.batch_ratio)
         self._queues: dict[ModelKey, FairQueue] = {}
         self._expected = Expectations()
         self._calibration = Calibration()
@@ -132,6 +134,7 @@ class Scheduler:
         self._note_asked(first.model, images, now)
         predicted_s = self._predicted_s(first.model, images, first.tenant, now)
         refusal = self._refusal(first.model, predicted_s, first.deadline - now)
+        self.tally.asked(refusal)
         if refusal is None:
             self.enqueue(pieces)
             pieces[-1].promise = Promise(now, predicted_s)
@@ -154,6 +157,7 @@ class Scheduler:
             self._expected.add(expected, Promise(now, predicted_s))
         else:
             self._asked.refused(model, images)
+        self.tally.asked(refusal)
         return refusal
 
     def expected_came(self, key: RequestKey, last: PieceKey, now: float) -> None:
@@ -175,6 +179,7 @@ class Scheduler:
             if piece.key not in self._leases.pieces:
                 piece.arrival = next(self._arrivals)
                 self._leases.pieces[piece.key] = piece
+                self.tally.pieces += 1
                 self._queue(piece)
 
     def piece_ended(self, key: PieceKey, now: float) -> None:
@@ -211,7 +216,10 @@ class Scheduler:
 
     def assign(self, now: float) -> list[Grant]:
         """Return the grants that credits and waiting pieces allow, leased from now on."""
-        return self._granting.assign(now)
+        grants = self._granting.assign(now)
+        for grant in grants:
+            self.tally.granted(grant)
+        return grants
 
     def piece(self, key: PieceKey) -> Piece | None:
         """Return a piece that is queued or leased."""
@@ -259,6 +267,23 @@ class Scheduler:
             )
             for model in self._asked.models
         ]
+
+    @property
+    def waiting(self) -> dict[ModelKey, int]:
+        """Images that wait for a lease, by version; also 0 for each that a shard serves."""
+        images = dict.fromkeys(self._fleet.models, 0)
+        images.update((model, queue.images) for model, queue in self._queues.items())
+        return images
+
+    @property
+    def shards(self) -> Mapping[str, Shard]:
+        """All connected shards, by name; to be looked at only."""
+        return self._fleet.shards
+
+    @property
+    def prediction_factor(self) -> float:
+        """By how much predictions are lengthened (calibration.py)."""
+        return self._calibration.factor
 
     def outstanding_images(self, shard: str) -> int:
         """Images in grants that the shard has not finished."""
@@ -326,6 +351,7 @@ class Scheduler:
         piece = self._leases.pieces.get(key)
         if piece is not None and piece.promise is not None:
             self._calibration.kept(piece.promise, now)
+            self.tally.kept(piece.promise, now)
 
     def _waiting(self, model: ModelKey) -> int:
         """Images that wait or are to come."""

@@ -81,6 +81,11 @@ class Desk:
         self._told_wasted: dict[str, int] = {}
         self._told_queues: list[scheduler_pb2.ModelQueue] = []
 
+    @property
+    def dispatchers(self) -> int:
+        """How many are connected."""
+        return len(self._dispatchers)
+
     # Connections.
 
     def dispatcher_joined(self, name: str) -> tuple[str, Outbox[scheduler_pb2.DispatchResponse]]:

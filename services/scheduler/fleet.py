@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from services.common.metrics.counts import Histogram
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import CostModel, Ran, prior
 from services.common.scheduling.utilisation import full_batch_s
@@ -27,6 +28,8 @@ class Shard:
     members: dict[ModelKey, Member] = field(default_factory=dict)
     costs: dict[ModelKey, CostModel] = field(default_factory=dict)
     """Of every version that it served since it joined."""
+    full_batch_s: dict[ModelKey, float] = field(default_factory=dict)
+    """Seconds that the images it ran take at full-batch speed, by version."""
     credits: deque[float] = field(default_factory=deque)
     """When each pull that is not granted yet was made."""
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -40,12 +43,19 @@ class Shard:
 class Fleet:
     """All connected shards. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_ratio: Histogram) -> None:
+        """`batch_ratio` counts took / predicted of every batch."""
+        self._batch_ratio = batch_ratio
         self.credits = 0
         """Pulls of all shards that are not granted yet."""
         self.shards: dict[str, Shard] = {}
         self._lanes: dict[ModelKey, Lane] = {}
         self._touched: dict[str, Shard] = {}
+
+    @property
+    def models(self) -> Iterable[ModelKey]:
+        """The versions that a shard serves."""
+        return self._lanes.keys()
 
     def lane(self, model: ModelKey) -> Lane | None:
         """The shards that serve a version; None when there are none."""
@@ -120,10 +130,13 @@ class Fleet:
         member = shard.members.get(grant.model)
         costs = shard.costs[grant.model]
         for batch in ran:
+            self._batch_ratio.observe(batch.seconds / costs.cost.seconds(batch.images))
             costs.observe(batch)
             if member is not None:
                 limit = member.serving.max_batch
-                shard.usage.ran(batch.images * full_batch_s(costs.cost, limit), now)
+                seconds = batch.images * full_batch_s(costs.cost, limit)
+                shard.usage.ran(seconds, now)
+                shard.full_batch_s[grant.model] = shard.full_batch_s.get(grant.model, 0.0) + seconds
         self._restart(shard, now)
 
     def leave(self, name: str) -> list[str]:

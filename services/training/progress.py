@@ -46,7 +46,10 @@ class TrainingProgress(Protocol):
         """Something begins, such as "loading TensorFlow"."""
 
     def notice(self, text: str) -> None:
-        """Something happened that a person should know, such as a worker that was lost."""
+        """Something happened that a person should know."""
+
+    def worker_lost(self, text: str) -> None:
+        """A worker was lost, and the training goes on; `text` is for a person."""
 
     def step(self, report: StepReport) -> None:
         """A batch was learned. Of many workers not every step is told."""
@@ -70,6 +73,10 @@ class SilentProgress:
 
     def notice(self, text: str) -> None:
         """See TrainingProgress."""
+
+    def worker_lost(self, text: str) -> None:
+        """See TrainingProgress."""
+        self.notice(text)
 
     def step(self, report: StepReport) -> None:
         """See TrainingProgress."""

@@ -46,6 +46,9 @@ class _Board:
     def notice(self, text: str) -> None:
         self._progress.notice(text)
 
+    def worker_lost(self, text: str) -> None:
+        self._progress.worker_lost(text)
+
     def step(self, report: StepReport) -> None:
         with self._steps.as_default(step=report.done):
             tf.summary.scalar("loss", report.loss)

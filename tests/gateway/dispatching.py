@@ -113,7 +113,7 @@ async def dispatching(
     try:
         yield Dispatching(dispatcher, repository, piece_images)
         assert dispatcher._pieces == {}
-        assert dispatcher._queued_images == 0
+        assert dispatcher.queued_images == 0
         await until(lambda: not dispatcher._sends)
     finally:
         for task in tasks:

@@ -77,6 +77,8 @@ class Server:
         self._all_gone = asyncio.Event()
         """No client is connected to a server that stops."""
         self._calls: set[asyncio.Task[None]] = set()
+        self._former_traffic = (0, 0)
+        """Bytes received from and sent to clients that have gone."""
 
     # What generated code calls.
 
@@ -168,6 +170,25 @@ class Server:
                 return
             await asyncio.wait([*told, *self._calls])
 
+    # What is told of it.
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received from and sent to all clients so far."""
+        return self._traffic_with(self._connections)
+
+    def _traffic_with(self, connections: Iterable["ServerConnection"]) -> tuple[int, int]:
+        received, sent = self._former_traffic
+        for connection in connections:
+            received += connection.received_bytes
+            sent += connection.sent_bytes
+        return received, sent
+
     # For connections and calls.
 
     def connected(self, connection: "ServerConnection") -> None:
@@ -176,7 +197,9 @@ class Server:
 
     def disconnected(self, connection: "ServerConnection") -> None:
         """A client has gone."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._former_traffic = self._traffic_with((connection,))
+            self._connections.discard(connection)
         if self.stopping and not self._connections:
             self._all_gone.set()
 

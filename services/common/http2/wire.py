@@ -33,6 +33,9 @@ class Wire(asyncio.Protocol):
         """Something came in since this was last set to False."""
         self.lost: StreamFailedError | None = None
         """Why the connection has ended."""
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        """Handed to the socket; all frames count, not what TLS makes of them."""
         self.settings_taken = 0
         """SETTINGS frames since the watch last looked."""
         self._loop = asyncio.get_running_loop()
@@ -78,6 +81,7 @@ class Wire(asyncio.Protocol):
         if self.lost is not None:
             return
         self.heard = True
+        self.received_bytes += len(data)
         try:
             self.frames_received(data)
         except ProtocolError as error:
@@ -136,6 +140,7 @@ class Wire(asyncio.Protocol):
         size, self._outgoing_bytes = self._outgoing_bytes, 0
         if self._transport is None or not outgoing:
             return
+        self.sent_bytes += size
         if len(outgoing) == 1:
             self._transport.write(outgoing[0])
         elif size <= COPY_UP_TO:

@@ -137,7 +137,7 @@ class Coordinator:
                 f"training came no further in {MAX_RESTARTS} tries: {lost}",
                 reason="TRAINING_WORKERS_LOST",
             ) from lost
-        self._progress.notice(f"{lost}; going on from the last checkpoint")
+        self._progress.worker_lost(f"{lost}; going on from the last checkpoint")
         if lost.cause is Cause.UNREACHABLE:
             await self._source.discard(lost.instance)
 

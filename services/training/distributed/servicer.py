@@ -3,16 +3,20 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
 
 import structlog
+from prometheus_client.core import Metric
 
 from facet.training.v1 import training_pb2, training_pb2_grpc
 from services.common.errors import DrainingError, InvalidRequestError, UnavailableError
+from services.common.metrics.counts import Tally
+from services.common.metrics.families import counter, gauge
 from services.common.rpc.context import ServicerContext, abort
 from services.training.distributed.member_process import MemberProcess, run_member_process
+from services.training.metrics import Figures
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +37,23 @@ class TrainingWorkerServicer(training_pb2_grpc.TrainingWorkerServiceServicer):
         self._free = asyncio.Lock()
         self._member: MemberProcess | None = None
         self._draining = False
+        self._figures = Figures()
+        self._members = Tally("finished", "failed", "lost")
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell Prometheus where the training is, and what became of members."""
+        yield gauge(
+            "facet_training_member_running",
+            "1 while a member of a training runs here.",
+            int(self._member is not None),
+        )
+        yield counter(
+            "facet_training_members",
+            "Members that have ended, by outcome: finished, failed, or lost to another reason.",
+            self._members,
+            ("outcome",),
+        )
+        yield from self._figures.metrics()
 
     def drain(self) -> None:
         """End the member that runs; there is no other."""
@@ -77,15 +98,28 @@ class TrainingWorkerServicer(training_pb2_grpc.TrainingWorkerServiceServicer):
         return request
 
     async def _run(self, start: training_pb2.Start, context: ServicerContext) -> None:
+        outcome = "lost"
         log.info("member starts", job=start.job_url, index=start.index, members=len(start.members))
         try:
             async with run_member_process(start, self._threads) as member:
                 self._member = member
                 async for event in member.events():
+                    outcome = self._hear(event) or outcome
                     await context.write(event)
         finally:
             self._member = None
+            self._members.add(outcome)
             log.info("member ended", job=start.job_url, index=start.index)
+
+    def _hear(self, event: training_pb2.RunMemberResponse) -> str | None:
+        """Count what a member tells; return how it ended, if it has."""
+        kind = event.WhichOneof("event")
+        if kind == "stepped":
+            told = event.stepped
+            self._figures.step(told.loss, told.accuracy, told.images_per_s)
+        elif kind == "epoch_ended":
+            self._figures.epochs += 1
+        return kind if kind in ("finished", "failed") else None
 
 
 def _free_port() -> int:

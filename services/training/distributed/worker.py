@@ -1,7 +1,9 @@
 """The training worker: `facet train-worker`."""
 
+from collections.abc import Iterable
 from typing import Final
 
+from prometheus_client.core import Metric
 from pydantic import Field
 
 from facet.training.v1 import training_pb2_grpc
@@ -31,6 +33,10 @@ class TrainingWorker(Service):
                 self._servicer,
             ),
         )
+
+    def metrics(self) -> Iterable[Metric]:
+        """Tell where the training is."""
+        return self._servicer.metrics()
 
     async def drain(self) -> None:
         """The training goes on without this worker, from its last checkpoint."""
