@@ -64,7 +64,7 @@ class LocalWorkers:
 
     def _plan(self, number: int, registry_url: str) -> ProcessPlan:
         name = f"{NAME}-{number}"
-        environment = dict(os.environ)
+        environment = {"FACET_LOG_FORMAT": "text", **os.environ}
         for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST"):
             environment.pop(setting, None)  # meant for one process, and these are many
         environment |= {
