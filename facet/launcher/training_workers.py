@@ -66,7 +66,7 @@ class LocalWorkers:
 
     def _plan(self, number: int, registry_url: str) -> ProcessPlan:
         name = f"{NAME}-{number}"
-        environment = dict(os.environ)
+        environment = {"FACET_LOG_FORMAT": "text", **os.environ}
         for setting in FOR_ONE_PROCESS:
             environment.pop(setting, None)
         environment |= {

@@ -7,10 +7,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from facet.inference.v1 import inference_pb2
+from facet.type.v1 import request_pb2
 from google.rpc import code_pb2
 from services.common.deadline import Deadline
 from services.common.errors import FacetError, InternalError, InvalidRequestError
@@ -174,3 +176,12 @@ def test_an_outcome_is_scores_or_an_error() -> None:
     assert failed.error.code == code_pb2.INTERNAL
     assert not failed.HasField("scores")
     assert from_status(failed.error).reason == "MODEL_FAILED"
+
+
+def test_the_line_about_a_piece_that_fails_names_its_request() -> None:
+    contexts = [request_pb2.RequestContext(request_id=f"r-{number}") for number in range(4)]
+    pixels = [pictures(POISON if number == 2 else 1) for number in range(4)]
+    with structlog.testing.capture_logs() as lines:
+        run_pieces([PieceInput(n, pixels[n], contexts[n]) for n in range(4)], model)
+    (line,) = [each for each in lines if each["event"] == "the model failed on a piece"]
+    assert line["request_id"] == "r-2"
