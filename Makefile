@@ -25,7 +25,7 @@ protos: $(VENV)/.installed-dev
 consul:
 	.ci/tools/build.sh
 
-BENCHMARKS := chain latency ensemble small scheduling faults startup peers rollout training
+BENCHMARKS := chain latency ensemble small scheduling faults startup peers rollout training model
 
 bench: $(VENV)/.installed-dev
 	@mkdir -p .facet/bench

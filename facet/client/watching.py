@@ -1,7 +1,7 @@
 """Following a cluster through whatever happens to the gateway that shows it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import grpc
@@ -28,7 +28,9 @@ async def get_cluster(gateway: str) -> cluster_pb2.Cluster:
     return response.cluster
 
 
-async def watch_cluster(channel: grpc.aio.Channel) -> AsyncIterator[cluster_pb2.Cluster | None]:
+async def watch_cluster(
+    channel: grpc.aio.Channel,
+) -> AsyncGenerator[cluster_pb2.Cluster | None, None]:
     """Yield the cluster whenever it changes, and None where the gateway does not answer.
 
     Never ends by itself.
