@@ -28,7 +28,9 @@ async def get_cluster(gateway: Gateway) -> cluster_pb2.Cluster:
     return response.cluster
 
 
-async def watch_cluster(channel: grpc.aio.Channel) -> AsyncGenerator[cluster_pb2.Cluster | None, None]:
+async def watch_cluster(
+    channel: grpc.aio.Channel,
+) -> AsyncGenerator[cluster_pb2.Cluster | None, None]:
     """Yield the cluster whenever it changes, and None where the gateway does not answer.
 
     Never ends by itself.

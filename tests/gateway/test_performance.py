@@ -1,5 +1,7 @@
 """Rates, capacity and the shards that are wanted, from reports under a clock of the test's own."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +17,9 @@ A_US, C_US, BATCH = 4000, 1000, 32
 FULL_PER_S = BATCH / (A_US + C_US * BATCH) * 1e6
 
 
-def model_load(key: ModelKey = CATS, images: int = 0, **fields: float) -> cluster_pb2.ModelLoad:
+def model_load(key: ModelKey = CATS, images: int = 0, **fields: Any) -> cluster_pb2.ModelLoad:
     """What a shard says of a model that ran so many images in batches of four."""
-    given_fields = {
+    given_fields: dict[str, Any] = {
         "max_batch": BATCH,
         "batch_us": A_US,
         "image_us": C_US,
