@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 from facet.cli.app import app
 from facet.reference.sections import all_sections
@@ -54,9 +55,10 @@ def test_every_command_and_setting_that_it_names_is_one() -> None:
     command = typer.main.get_command(app)
     named = re.findall(r"(?:^    |`)facet ((?:models )?[a-z]+)", HANDBOOK, re.MULTILINE)
     assert {"status", "models rollback"} <= set(named)
-    known = set(command.commands) | {
-        f"models {name}" for name in command.commands["models"].commands
-    }
+    assert isinstance(command, TyperGroup)
+    models = command.commands["models"]
+    assert isinstance(models, TyperGroup)
+    known = {*command.commands, *(f"models {name}" for name in models.commands)}
     assert set(named) - known == set()
     settings = {entry.name for part in all_sections(command) for entry in part.variables}
     assert set(re.findall(r"FACET_[A-Z_]+[A-Z]", HANDBOOK)) - settings == set()
