@@ -1,6 +1,5 @@
 """Facet on four hosts: three that serve, and one for Consul's server."""
 
-import json
 import os
 import sys
 import tempfile
