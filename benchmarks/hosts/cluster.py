@@ -64,7 +64,7 @@ class HostCluster:
 
     def wait_for(self, holds: Callable[[cluster_pb2.Cluster], bool]) -> cluster_pb2.Cluster:
         """Return the gateway's first view for which it holds; RuntimeError after READY_S."""
-        last = cluster_pb2.Cluster()
+        last: cluster_pb2.Cluster = cluster_pb2.Cluster()
         with grpc.insecure_channel(self.gateway, options=CHANNEL_OPTIONS) as channel:
             stub = cluster_pb2_grpc.ClusterServiceStub(channel)
             views = stub.WatchCluster(

@@ -81,7 +81,8 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds, each way")
     parser.add_argument("--loss", type=float, default=0.0, help="share of the frames, each way")
     given = parser.parse_args()
-    carry(*given.interfaces, given.delay, given.loss)
+    first, second = given.interfaces
+    carry(first, second, given.delay, given.loss)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import pytest
 
 LONG = frozenset(
     {
-        *("test_chain", "test_ensemble", "test_faults", "test_latency"),
-        "test_model",
+        *("test_chain", "test_ensemble", "test_faults", "test_hosts", "test_latency", "test_model"),
         *("test_peers", "test_rollout", "test_startup", "test_tracing", "test_training"),
     }
 )

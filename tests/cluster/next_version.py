@@ -46,7 +46,7 @@ def newer_handler(make: Callable[..., Any]) -> Callable[..., Any]:
 def main(module: str) -> None:
     """Run a service until SIGTERM."""
     kinds = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
-    handlers = {
+    handlers: dict[str, Any] = {
         name: newer_handler(getattr(grpc, name))
         for name in (f"{kind}_rpc_method_handler" for kind in kinds)
     }

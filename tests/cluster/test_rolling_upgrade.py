@@ -148,6 +148,7 @@ def _labels(response: recognition_pb2.RecognizeResponse) -> list[str]:
 
 
 def _raw_answer(cluster: Upgradable, request: recognition_pb2.RecognizeRequest) -> bytes:
-    call = cluster.channel.unary_unary("/facet.recognition.v1.RecognitionService/Recognize")
-    answer: bytes = call(request.SerializeToString(), timeout=60)
-    return answer
+    call: Callable[..., bytes] = cluster.channel.unary_unary(
+        "/facet.recognition.v1.RecognitionService/Recognize"
+    )
+    return call(request.SerializeToString(), timeout=60)

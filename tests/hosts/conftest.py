@@ -25,7 +25,7 @@ def namespaces() -> None:
         need("namespaces", lack)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hosts(
     namespaces: None, consul_binary: Path, photo_repository: ModelRepository
 ) -> Iterator[HostCluster]:

@@ -1,6 +1,7 @@
 """A gRPC channel on the event loop: one connection to one server, made anew when it is lost."""
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
@@ -22,6 +23,10 @@ PING_AFTER_S: Final = 2.0
 """A connection on which nothing came for so long is tried by a ping,"""
 PONG_WITHIN_S: Final = 2.0
 """and lost when that is not answered within this."""
+UNACKNOWLEDGED_S: Final = 2.0
+"""A connection is lost, too, when the server's kernel does not take what was sent for so long. A
+process that stands still may need the patience of the ping; its machine takes bytes all the same,
+unless it cannot be reached."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 MultiCallable = Callable[..., Call[Any]]
@@ -227,6 +232,13 @@ class ClientConnection(Connection):
         self.streams[stream.stream_id] = stream
         self.write(header_frames(0, stream.stream_id, header_block(headers)))
         return stream
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See Wire.connection_made."""
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1e3 * UNACKNOWLEDGED_S)
+        )
 
     def opening(self) -> bytes:
         """See Wire.opening."""
