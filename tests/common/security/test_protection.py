@@ -29,7 +29,7 @@ def settings_of(lab: Path, name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.7", "::", "facet.example"])
 def test_plain_text_off_loopback_is_refused(host: str, lab: Path) -> None:
-    with pytest.raises(ConfigurationError, match="FACET_TLS_CERT.*or FACET_INSECURE=true"):
+    with pytest.raises(ConfigurationError, match=r"FACET_TLS_CERT.*or FACET_INSECURE=true"):
         Protection("inference", ServiceSettings(host=host))
     with pytest.raises(ConfigurationError, match="or FACET_PUBLIC_INSECURE=true, or FACET_INS"):
         Protection("gateway", GatewaySettings(host=host))
@@ -84,30 +84,6 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     opened = open_registry((tmp_path / "registry").as_uri())
     yield opened
     await opened.close()
-
-
-async def test_health_has_a_port_in_plain_text_where_the_main_port_has_tls(
-    lab: Path, tmp_path: Path, registry: Registry
-) -> None:
-    for name in ("ca.pem", "ca-key.pem"):
-        (tmp_path / name).write_bytes((lab / name).read_bytes())
-    # The service of these tests is none of the cluster's: it borrows an identity.
-    environment = {
-        f"FACET_{name.upper()}": str(value) for name, value in settings_of(lab, "operator").items()
-    }
-    async with some_service(tmp_path, FACET_NAME="some-1", **environment) as running:
-        (instance,) = await registered(registry, 1)
-        async with grpc.aio.insecure_channel(instance.health_address) as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
-        assert answer.status == SERVING
-        async with grpc.aio.insecure_channel(instance.address) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        running.process.terminate()
-        assert await running.process.wait() == 0
 
 
 async def test_health_has_a_port_of_its_own_where_one_is_given(
