@@ -20,3 +20,6 @@ session_prefix "" {
 node_prefix "" {
   policy = "read"
 }
+
+# Not here: what leaves is taken out of the catalog by the agent itself, by its own token
+# (acl.tokens.agent in its configuration), which needs node "write" for the agent's node.

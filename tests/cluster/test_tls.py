@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -126,9 +127,8 @@ async def test_health_is_told_in_plain_text_and_nothing_else(secured: Secured) -
     instance = await secured.instance("inference")
     assert instance.health_address != instance.address
     with grpc.insecure_channel(instance.health_address) as channel:
-        told = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=10
-        )
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        told = health.Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert told.status == health_pb2.HealthCheckResponse.SERVING
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:

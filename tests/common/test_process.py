@@ -210,6 +210,7 @@ async def test_it_can_be_stopped_before_it_is_ready(tmp_path: Path, registry: Re
     [
         ([], {"FACET_PORT": "many"}, "FACET_PORT"),
         ([], {"FACET_REGISTRY": "nonsense"}, "no URL of a registry"),
+        ([], {"FACET_HOST": "0.0.0.0"}, "would serve plain text to other machines"),
         ([], {"FACET_NAME": "not a name"}, "instance id"),
         (["refused"], {}, "compound eye"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from services.common.errors import RegistryError
 from services.common.registry import Instance, View
 from tests.common.registry.helpers import OpenRegistry, until
+from tests.conftest import ROOT
 from tests.fixtures_consul import ConsulServer
 
 MANAGEMENT = "3b2b1a9c-5d0e-4a52-9f7c-6a1d2f3e4b5c"
@@ -21,13 +22,7 @@ acl {{
   tokens {{ initial_management = "{MANAGEMENT}" }}
 }}
 """
-# As the docstring of services/common/registry/consul.py has it.
-RULES = """
-service_prefix "facet-" { policy = "write" }
-key_prefix "facet/" { policy = "write" }
-session_prefix "" { policy = "write" }
-node_prefix "" { policy = "read" }
-"""
+RULES = (ROOT / "docker" / "consul" / "facet-policy.hcl").read_text()
 
 
 @pytest.fixture

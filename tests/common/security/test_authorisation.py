@@ -93,7 +93,9 @@ async def _try_all(channel: Channel, caller: str) -> None:
         else:
             error = await failure(call)
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED, (caller, method)
-            assert error.details().startswith(f"spiffe://facet/{caller} may not call /{method}")
+            assert str(error.details()).startswith(
+                f"spiffe://facet/{caller} may not call /{method}"
+            )
 
 
 def test_the_table_names_nothing_that_is_not_there() -> None:
