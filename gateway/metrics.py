@@ -20,7 +20,7 @@ def request_metrics(counts: RequestCounts) -> Iterator[Metric]:
     yield counter(
         "facet_gateway_requests",
         "Requests for recognition, by outcome: answered, refused, failed or cancelled.",
-        counts.outcomes,
+        [(("answered",), counts.answers), *counts.others.items()],
         ("outcome",),
     )
     yield counter(
@@ -32,11 +32,14 @@ def request_metrics(counts: RequestCounts) -> Iterator[Metric]:
     yield counter(
         "facet_gateway_images",
         "Pictures in answered requests, those included that have an error, by model.",
-        counts.images,
+        [(key, each.total) for key, each in counts.images.items()],
         MODEL,
     )
     yield histogram(
-        "facet_gateway_request_images", "Pictures of an answered request.", counts.sizes
+        "facet_gateway_request_images",
+        "Pictures of an answered request, by model.",
+        counts.images,
+        MODEL,
     )
     yield histogram(
         "facet_gateway_request_seconds",

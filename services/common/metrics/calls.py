@@ -1,7 +1,7 @@
 """Counts the gRPC calls that a process serves, by the names that go-grpc-middleware gave them."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import grpc
@@ -34,21 +34,25 @@ class CallCounter(Interceptor):
 
     def __init__(self) -> None:
         self._methods: dict[str, _Method] = {}
-        self._since: dict[ServerCall, float] = {}
+        self._open: dict[ServerCall, tuple[_Method, float]] = {}
+        """Since when each call goes on that is not ended."""
 
     def admit(self, call: ServerCall) -> None:
         """See Interceptor."""
         if (method := self._methods.get(call.path)) is None:
             method = self._methods[call.path] = _Method()
         method.started += 1
-        self._since[call] = time.perf_counter()
+        self._open[call] = method, time.perf_counter()
 
     def ended(self, call: ServerCall, code: grpc.StatusCode) -> None:
         """See Interceptor."""
-        if (since := self._since.pop(call, None)) is None:
+        if (begun := self._open.pop(call, None)) is None:
             return  # another interceptor refused it first
-        method = self._methods[call.path]
-        method.handled[code] = method.handled.get(code, 0) + 1
+        method, since = begun
+        if code is grpc.StatusCode.OK:  # hashing one of these codes takes as long as all the rest
+            method.succeeded += 1
+        else:
+            method.failed[code] = method.failed.get(code, 0) + 1
         method.seconds.observe(time.perf_counter() - since)
 
     def families(self, handlers: Mapping[str, Any]) -> Iterable[Metric]:
@@ -67,7 +71,7 @@ class CallCounter(Interceptor):
             [
                 ((*key, CODES[code]), count)
                 for key, method in methods
-                for code, count in method.handled.items()
+                for code, count in method.handled()
             ],
             (*LABELS, "grpc_code"),
         )
@@ -80,12 +84,18 @@ class CallCounter(Interceptor):
 
 
 class _Method:
-    __slots__ = ("handled", "seconds", "started")
+    __slots__ = ("failed", "seconds", "started", "succeeded")
 
     def __init__(self) -> None:
         self.started = 0
-        self.handled: dict[grpc.StatusCode, int] = {}
+        self.succeeded = 0
+        self.failed: dict[grpc.StatusCode, int] = {}
         self.seconds = Histogram()
+
+    def handled(self) -> Iterator[tuple[grpc.StatusCode, int]]:
+        if self.succeeded:
+            yield grpc.StatusCode.OK, self.succeeded
+        yield from self.failed.items()
 
 
 def _labels(path: str, handler: Any) -> Key:

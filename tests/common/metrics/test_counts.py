@@ -9,7 +9,7 @@ from services.common.metrics.families import counter, gauge, histogram
 
 def _text(*metrics: Metric) -> list[str]:
     class Given(CollectorRegistry):
-        def collect(self) -> tuple[Metric, ...]:  # type: ignore[override]
+        def collect(self) -> tuple[Metric, ...]:
             return metrics
 
     return [line for line in generate_latest(Given()).decode().splitlines() if line[0] != "#"]
