@@ -14,6 +14,7 @@ from gateway.checks import Limits
 from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
 from gateway.dispatcher import Dispatcher
+from gateway.door.door import Door
 from gateway.ensembles import Ensembles
 from gateway.models import Models
 from gateway.pipeline import Pipeline
@@ -69,6 +70,9 @@ class Gateway(Service):
             settings.gateways,
         )
         self.shared_port = settings.shared_port
+        self.limits = settings.server_limits()
+        self._door = Door(settings)
+        self.interceptors = self._door.interceptors
         limits = Limits(settings.max_images, settings.default_deadline_s, settings.max_deadline_s)
         self.servicers = (
             Servicer(
@@ -79,6 +83,7 @@ class Gateway(Service):
                     self._catalog,
                     models,
                     limits,
+                    self._door,
                     settings.max_stream_requests,
                     self._draining,
                 ),
@@ -94,7 +99,7 @@ class Gateway(Service):
         """Follow the registry, the shards and the scheduler."""
         for fleet in self._fleets.values():
             background(fleet.run())
-        for watcher in self._view.watchers():
+        for watcher in (*self._view.watchers(), *self._door.watchers()):
             background(watcher)
         background(follow_leader(self._registry, SCHEDULER_ROLE, self._dispatcher.session))
 

@@ -12,6 +12,7 @@ import structlog
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
+from gateway.door.caller import tenant
 from gateway.expectation import Expectation
 from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, refusal_error, timeout_error
@@ -85,7 +86,7 @@ class Dispatcher:
             loop = asyncio.get_running_loop()
             # To decode what is refused a moment later would take the time of those that are not.
             confirm = loop.time() < self._pressed_until
-            news.expect(request_id, model.model, images, deadline, confirm=confirm)
+            news.expect(request_id, model.model, images, deadline, tenant=tenant(), confirm=confirm)
             expected = Expectation(request_id, news, loop.create_future() if confirm else None)
         self._expected[request_id] = expected
         return expected
@@ -220,6 +221,7 @@ class Dispatcher:
         size = min(model.piece_images or model.max_batch, model.max_batch)
         loop = asyncio.get_running_loop()
         announced = expected.come(self._news)
+        owner = tenant()
         return [
             Piece(
                 piece_id=next(self._ids),
@@ -230,6 +232,7 @@ class Dispatcher:
                 answer=loop.create_future(),
                 request_id=expected.request_id,
                 announced=announced,
+                tenant=owner,
                 explain=explain,
             )
             for first in range(0, len(prepared.positions), size)

@@ -32,6 +32,8 @@ class Piece:
     answer: asyncio.Future[Output]
     request_id: int = 0
     """The request that it belongs to; its pieces are admitted or refused together."""
+    tenant: str = ""
+    """In whose name it waits; the queue is fair between tenants."""
     explain: bool = False
     """The scheduler is to say why it goes where it goes."""
     announced: bool = False
@@ -71,6 +73,7 @@ class Piece:
             request_id=self.request_id,
             admitted=self.announced,
             explain=self.explain,
+            tenant=self.tenant,
         )
 
 
@@ -121,6 +124,7 @@ class News:
         images: int,
         deadline: Deadline,
         *,
+        tenant: str,
         confirm: bool,
     ) -> None:
         """The pictures of a request are being prepared, or will be when it is admitted."""
@@ -129,6 +133,7 @@ class News:
             model=model,
             images=images,
             timeout_ms=deadline.remaining_ms,
+            tenant=tenant,
             confirm=confirm,
         )
 

@@ -1,14 +1,17 @@
 """facet.recognition.v1: the public dialect ⇄ the pipeline."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
+from gateway.door.door import Door
 from gateway.models import Models
 from gateway.pipeline import Pipeline
 from services.common.deadline import Deadline
+from services.common.errors import OverloadedError
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
 from services.common.statuses import to_status
@@ -23,6 +26,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         catalog: Catalog,
         models: Models,
         limits: Limits,
+        door: Door,
         max_stream_requests: int,
         draining: asyncio.Event,
     ) -> None:
@@ -30,6 +34,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self._catalog = catalog
         self._models = models
         self._limits = limits
+        self._door = door
         self._max_stream_requests = max_stream_requests
         self._draining = draining
 
@@ -92,9 +97,26 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         model = await self._models.find(check_selector(request.model), deadline)
         if request.HasField("tensor"):
             prepared = self._limits.tensor(request.tensor, model.input)
-            return await self._pipeline.recognize_prepared(prepared, model, options, deadline)
+            answer = self._pipeline.recognize_prepared(prepared, model, options, deadline)
+            return await self._charged(prepared.count, answer)
         images = self._limits.images(request)
-        return await self._pipeline.recognize(images, model, options, deadline)
+        answer = self._pipeline.recognize(images, model, options, deadline)
+        return await self._charged(len(images), answer)
+
+    async def _charged(
+        self, images: int, answer: Coroutine[Any, Any, recognition_pb2.RecognizeResponse]
+    ) -> recognition_pb2.RecognizeResponse:
+        """Return the answer, for which the caller is charged; nothing where he was refused."""
+        try:
+            self._door.charge(images)
+        except BaseException:
+            answer.close()
+            raise
+        try:
+            return await answer
+        except OverloadedError:
+            self._door.give_back(images)
+            raise
 
 
 def _model(served: ServedModel) -> recognition_pb2.Model:

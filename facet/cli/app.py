@@ -9,6 +9,7 @@ from facet.cli import (
     classify,
     cluster,
     ensembles,
+    keys,
     models,
     releases,
     serving,
@@ -45,6 +46,7 @@ for change in (
 ):
     models.app.command()(change)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

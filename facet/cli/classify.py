@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facet.cli.model_names import parse_model
-from facet.cli.options import DEFAULT_GATEWAY, Gateway, Json
+from facet.cli.options import DEFAULT_GATEWAY, ApiKeyFile, Gateway, Json
 from facet.cli.output import answers, notices, write_json
 from facet.client.connection import connect
 from facet.client.pictures import Answer, PictureClient, Question
@@ -34,6 +34,7 @@ def classify(
     top_k: Annotated[int, typer.Option(min=1, help="Classes a picture.")] = 5,
     as_json: Json = False,
     gateway: Gateway = DEFAULT_GATEWAY,
+    api_key_file: ApiKeyFile = None,
 ) -> None:
     """Classify pictures: a table, or one JSON object a line with --json."""
     chosen = parse_model(model)
@@ -44,7 +45,9 @@ def classify(
         recognition_pb2.RecognitionOptions(top_k=top_k),
         timeout_s=60.0,
     )
-    failed = asyncio.run(_classify(list(expand(paths)), question, gateway, as_json=as_json))
+    failed = asyncio.run(
+        _classify(list(expand(paths)), question, gateway, api_key_file, as_json=as_json)
+    )
     if failed:
         notices().print(f"[yellow]{failed} of the pictures could not be classified.[/]")
         raise typer.Exit(1)
@@ -68,7 +71,14 @@ def expand(paths: Iterable[str]) -> Iterable[Path]:
             raise typer.BadParameter(f"there is no file or folder {given!r}")
 
 
-async def _classify(paths: list[Path], question: Question, gateway: str, *, as_json: bool) -> int:
+async def _classify(
+    paths: list[Path],
+    question: Question,
+    gateway: str,
+    api_key_file: Path | None,
+    *,
+    as_json: bool,
+) -> int:
     """Write the answers as they come; return how many pictures failed."""
     failed = 0
     console = answers()
@@ -77,7 +87,7 @@ async def _classify(paths: list[Path], question: Question, gateway: str, *, as_j
     progress.disable = len(paths) < PROGRESS_FROM
     with progress:
         task = progress.add_task("", total=len(paths))
-        async with connect(gateway) as channel:
+        async with connect(gateway, api_key_file) as channel:
             async for answer in PictureClient(gateway, channel, question).classify(paths):
                 failed += answer.error is not None
                 _write(answer, console, as_json=as_json)

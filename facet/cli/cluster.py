@@ -1,13 +1,14 @@
 """`facet wait` and `facet status`."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from google.protobuf import json_format
 from rich.table import Table
 
-from facet.cli.options import DEFAULT_GATEWAY, Gateway, Json
+from facet.cli.options import DEFAULT_GATEWAY, ApiKeyFile, Gateway, Json
 from facet.cli.output import answers, errors_to, notices, write_json
 from facet.client.connection import connect, domain_errors
 from facet.client.readiness import wait_ready
@@ -26,15 +27,16 @@ _STATES = {
 def wait(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = 60.0,
     gateway: Gateway = DEFAULT_GATEWAY,
+    api_key_file: ApiKeyFile = None,
 ) -> None:
     """Return 0 as soon as the cluster can answer, 1 after the timeout."""
-    missing = asyncio.run(_wait(gateway, timeout))
+    missing = asyncio.run(_wait(gateway, api_key_file, timeout))
     if missing:
         errors_to(f"not ready after {timeout:g} s: {'; '.join(missing)}")
         raise typer.Exit(1)
 
 
-async def _wait(gateway: str, timeout: float) -> list[str]:
+async def _wait(gateway: str, api_key_file: Path | None, timeout: float) -> list[str]:
     """Return what was still missing at the end."""
     last = [f"no gateway answers at {gateway}"]
 
@@ -42,16 +44,20 @@ async def _wait(gateway: str, timeout: float) -> list[str]:
         last[:] = missing
 
     try:
-        async with connect(gateway) as channel, asyncio.timeout(timeout):
+        async with connect(gateway, api_key_file) as channel, asyncio.timeout(timeout):
             await wait_ready(channel, 0, progress)
     except TimeoutError:
         return last
     return []
 
 
-def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
+def status(
+    as_json: Json = False,
+    gateway: Gateway = DEFAULT_GATEWAY,
+    api_key_file: ApiKeyFile = None,
+) -> None:
     """Show every instance and shard: service, id, address, state, models, load."""
-    cluster = asyncio.run(_cluster(gateway))
+    cluster = asyncio.run(_cluster(gateway, api_key_file))
     if as_json:
         write_json(
             json_format.MessageToDict(
@@ -73,8 +79,8 @@ def status(as_json: Json = False, gateway: Gateway = DEFAULT_GATEWAY) -> None:
         notices().print(f"[yellow]Not ready:[/] {missing}")
 
 
-async def _cluster(gateway: str) -> cluster_pb2.Cluster:
-    async with connect(gateway) as channel:
+async def _cluster(gateway: str, api_key_file: Path | None) -> cluster_pb2.Cluster:
+    async with connect(gateway, api_key_file) as channel:
         stub = cluster_pb2_grpc.ClusterServiceStub(channel)
         with domain_errors(gateway):
             response: cluster_pb2.GetClusterResponse = await stub.GetCluster(

@@ -29,8 +29,24 @@ Registry: TypeAlias = Annotated[
 Gateway: TypeAlias = Annotated[
     str, typer.Option(envvar="FACET_GATEWAY", help="HOST:PORT of the gateway.")
 ]
+ApiKeyFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="FACET_API_KEY_FILE",
+        help="File with the API key for the gateway; else the key is that in FACET_API_KEY.",
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 DEFAULT_GATEWAY = "localhost:50051"
 
-__all__ = ["DEFAULT_GATEWAY", "DEFAULT_HOME", "Gateway", "Home", "Json", "Models", "Registry"]
+__all__ = [
+    "DEFAULT_GATEWAY",
+    "DEFAULT_HOME",
+    "ApiKeyFile",
+    "Gateway",
+    "Home",
+    "Json",
+    "Models",
+    "Registry",
+]

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import grpc
 from grpc_status import rpc_status
 
+from facet.client.credentials import find_api_key, key_interceptors
 from services.common.errors import FacetError, UnavailableError
 from services.common.statuses import from_status
 
@@ -20,9 +22,13 @@ _OPTIONS: Final = (
 )
 
 
-def connect(gateway: str) -> grpc.aio.Channel:
-    """Return a channel to a gateway at host:port. Nothing is sent before the first call."""
-    return grpc.aio.insecure_channel(gateway, options=_OPTIONS)
+def connect(gateway: str, api_key_file: Path | None = None) -> grpc.aio.Channel:
+    """Return a channel to a gateway at host:port. Nothing is sent before the first call.
+
+    Every call has the API key of the file, or of the environment (see `find_api_key`).
+    """
+    interceptors = key_interceptors(find_api_key(api_key_file))
+    return grpc.aio.insecure_channel(gateway, options=_OPTIONS, interceptors=interceptors)
 
 
 @contextmanager
@@ -34,10 +40,11 @@ def domain_errors(gateway: str) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise _domain_error(gateway, error) from None
+        raise domain_error(gateway, error) from None
 
 
-def _domain_error(gateway: str, error: grpc.aio.AioRpcError) -> FacetError:
+def domain_error(gateway: str, error: grpc.aio.AioRpcError) -> FacetError:
+    """Return the domain error that a failed call to a gateway stands for."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: needs metadata
     if status is not None:
         return from_status(status)

@@ -94,6 +94,7 @@ class ClusterPlan:
         }
         for setting in ("FACET_HOST", "FACET_PORT", "FACET_ADVERTISE_HOST", "FACET_SHARED_PORT"):
             environment.pop(setting, None)  # meant for one process, and these are many
+        environment.pop("FACET_API_KEY", None)  # the launcher's own, as a client
         if service == "gateway":
             environment |= self._doors()
         return ProcessPlan(name, service, (sys.executable, "-m", module), environment)

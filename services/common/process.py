@@ -24,6 +24,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from services.common.deadline import Deadline
 from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
 from services.common.health import HealthServicer
+from services.common.http2.interceptor import Interceptor
+from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
 from services.common.registry import Instance, Registry, open_registry
@@ -55,6 +57,10 @@ class Service:
 
     servicers: Sequence[Servicer] = ()
     """The gRPC services besides health and reflection."""
+    interceptors: Sequence[Interceptor] = ()
+    """What looks at every call, after what every process has."""
+    limits: Limits = Limits()
+    """What clients may take of the process together."""
     shared_port: int = 0
     """A port that other processes listen on as well, besides this one's own; 0: none."""
 
@@ -221,6 +227,8 @@ class _Process:
         )
         for servicer in service.servicers:
             servicer.add_to_server(servicer.servicer, server)
+        server.interceptors += tuple(service.interceptors)
+        server.limit(service.limits)
         await server.start()
         try:
             await service.start(self._spawn)

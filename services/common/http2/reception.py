@@ -14,9 +14,7 @@ log = structlog.get_logger(__name__)
 class Desk:
     """What the receptions of one server share."""
 
-    def __init__(
-        self, guests: Guests, open_connection: Callable[[str], asyncio.Protocol]
-    ) -> None:
+    def __init__(self, guests: Guests, open_connection: Callable[[str], asyncio.Protocol]) -> None:
         """`open_connection` makes what serves a client that may stay, by its address."""
         self._guests = guests
         self._open_connection = open_connection

@@ -17,6 +17,7 @@ from tests.waiting import until
 Metadata = Iterable[tuple[str, str | bytes]]
 
 SERVICE: Final = "facet.test.Echo"
+NO_LIMITS: Final = Limits()
 UNLIMITED: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1),
@@ -233,7 +234,7 @@ async def our_server(
     max_message_bytes: int = -1,
     port: int = 0,
     interceptors: Sequence[Interceptor] = (),
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
 ) -> AsyncIterator[tuple[Server, str]]:
     """A server of ours and its address."""
     server = Server(max_message_bytes, interceptors)

@@ -12,7 +12,7 @@ from services.common.http2.frames import Kind, Setting, frame, settings_frame, w
 from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from services.common.http2.stream import Stream
-from tests.common.http2.ends import Echo, Methods, our_server, their_channel
+from tests.common.http2.ends import NO_LIMITS, Echo, Methods, our_server, their_channel
 from tests.common.http2.raw import (
     GREETING,
     PING,
@@ -37,7 +37,7 @@ WIDE = (
 
 @asynccontextmanager
 async def deaf_client(
-    monkeypatch: pytest.MonkeyPatch, limits: Limits = Limits()
+    monkeypatch: pytest.MonkeyPatch, limits: Limits = NO_LIMITS
 ) -> AsyncIterator[tuple[Server, Echo, Raw]]:
     """A client that does not read, of a server whose queues are short."""
     monkeypatch.setattr("services.common.http2.wire.WRITE_HIGH", 10_000)

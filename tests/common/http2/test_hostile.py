@@ -24,7 +24,7 @@ from services.common.http2.headers import Header
 from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from services.common.http2.stream import WINDOW
-from tests.common.http2.ends import Echo, Methods, our_server, their_channel
+from tests.common.http2.ends import NO_LIMITS, Echo, Methods, our_server, their_channel
 from tests.common.http2.raw import (
     END,
     END_HEADERS,
@@ -50,7 +50,7 @@ INDEXED = b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4_000
 
 
 @asynccontextmanager
-async def attacked(limits: Limits = Limits()) -> AsyncIterator[tuple[Server, Echo, Raw]]:
+async def attacked(limits: Limits = NO_LIMITS) -> AsyncIterator[tuple[Server, Echo, Raw]]:
     """A server and an attacker; a healthy client is served before and after."""
     echo = Echo()
     serving = our_server(echo, limits=limits)

@@ -88,21 +88,21 @@ async def test_a_request_that_never_comes_ends_in_time() -> None:
 
 
 async def test_streams_may_be_silent_between_requests_and_wait_for_their_server() -> None:
-    async with limited(request_within_s=0.05) as (server, echo, address):
-        async with raw_client(address) as raw:
-            # The first stream says nothing; the second one waits until its messages are read.
-            raw.send(GREETING, opening(1, request("Talk")), opening(3, request("Gated")))
-            raw.send(data(3, *[bytes(16_379)] * (WINDOW // 16_384)), torn(3, bytes(16_384)))
-            await until(lambda: bool(server._connections))
-            (connection,) = server._connections
-            await until(lambda: 3 in connection.streams)
-            # As long as calls of others come and end, these live.
-            for stream_id in range(5, 11, 2):
-                raw.send(opening(stream_id, request("Say")))
-                assert await raw.status(stream_id) == DEADLINE_EXCEEDED
-            assert {1, 3} <= connection.streams.keys()
-            raw.send(data(1, b"late"))
-            await until(lambda: echo.received == 1)
+    serving = limited(request_within_s=0.05)
+    async with serving as (server, echo, address), raw_client(address) as raw:
+        # The first stream says nothing; the second one waits until its messages are read.
+        raw.send(GREETING, opening(1, request("Talk")), opening(3, request("Gated")))
+        raw.send(data(3, *[bytes(16_379)] * (WINDOW // 16_384)), torn(3, bytes(16_384)))
+        await until(lambda: bool(server._connections))
+        (connection,) = server._connections
+        await until(lambda: 3 in connection.streams)
+        # As long as calls of others come and end, these live.
+        for stream_id in range(5, 11, 2):
+            raw.send(opening(stream_id, request("Say")))
+            assert await raw.status(stream_id) == DEADLINE_EXCEEDED
+        assert {1, 3} <= connection.streams.keys()
+        raw.send(data(1, b"late"))
+        await until(lambda: echo.received == 1)
 
 
 async def test_no_more_bytes_of_requests_lie_here_than_may() -> None:
