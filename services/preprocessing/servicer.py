@@ -16,6 +16,7 @@ from services.common.rpc.calls import serve_calls
 from services.common.rpc.context import ServicerContext
 from services.common.shared_memory import Attachments
 from services.common.statuses import to_status
+from services.preprocessing.confinement.watchdog import Watchdog
 from services.preprocessing.header import Content
 from services.preprocessing.limits import Limits
 from services.preprocessing.prepare import prepare
@@ -25,11 +26,17 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
     """Decodes on a pool of threads; the decoders let go of the interpreter's lock."""
 
     def __init__(
-        self, limits: Limits, pool: Executor, threads: int, draining: asyncio.Event
+        self,
+        limits: Limits,
+        pool: Executor,
+        threads: int,
+        watchdog: Watchdog,
+        draining: asyncio.Event,
     ) -> None:
         self._limits = limits
         self._pool = pool
         self._threads = threads
+        self._watchdog = watchdog
         self._draining = draining
 
     async def Prepare(
@@ -71,14 +78,18 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
         return preprocessing_pb2.PrepareResponse(images=[job.result for job in jobs])
 
     def _run(self, jobs: list["_Job"], spec: InputSpec, deadline: Deadline) -> None:
-        for job in jobs:
-            # Nothing is raised here: the answer must not leave while another thread still writes.
-            if deadline.expired:
-                job.fail(
-                    DeadlineExceededError("the deadline passed before the picture was decoded")
-                )
-            else:
-                job.run(spec, self._limits)
+        try:
+            for job in jobs:
+                # Nothing is raised here: the answer must not leave while another thread writes.
+                if deadline.expired:
+                    job.fail(
+                        DeadlineExceededError("the deadline passed before the picture was decoded")
+                    )
+                else:
+                    self._watchdog.begin()
+                    job.run(spec, self._limits)
+        finally:
+            self._watchdog.done()
 
 
 class _Job:

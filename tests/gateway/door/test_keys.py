@@ -39,7 +39,7 @@ def test_only_the_whole_key_opens() -> None:
     keys = ring(key)
     caller = keys.find(text.encode())
     assert caller is not None
-    assert (caller.tenant, caller.scopes) == ("acme", {Scope.ADMIN})
+    assert (caller.tenant, caller.scopes) == ("acme", frozenset({Scope.ADMIN}))
     assert id_of(text.encode()) == key.id
     for wrong in (other, text[:-1], text + "x", text.upper(), f"facet_{key.id}_", key.id, "", "é"):
         assert keys.find(wrong.encode()) is None

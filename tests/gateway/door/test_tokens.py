@@ -1,6 +1,8 @@
 """Which tokens open the door."""
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from typing import Any
@@ -49,7 +51,7 @@ def test_good_tokens(file: Any, algorithm: str, kid: str | None) -> None:
     tokens.use(parse_token_keys(file()))
     expires = int(time.time()) + 100
     caller = tokens.find(token(algorithm, kid, exp=expires).encode())
-    assert (caller.tenant, caller.scopes) == ("acme", {Scope.RECOGNISE})
+    assert (caller.tenant, caller.scopes) == ("acme", frozenset({Scope.RECOGNISE}))
     assert caller.expires == expires + LEEWAY_S
 
 
@@ -84,15 +86,12 @@ def test_another_claim_may_name_the_tenant() -> None:
 
 
 def _unsigned() -> str:
-    return jwt.encode(jwt.decode(token(), options={"verify_signature": False}), None, "none")
+    return jwt.encode(jwt.decode(token(), options={"verify_signature": False}), "", "none")
 
 
 def _by_public_key_as_secret() -> str:
     def part(value: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-    import hashlib
-    import hmac
 
     claims = jwt.decode(token(), options={"verify_signature": False})
     signed = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}"
@@ -140,7 +139,7 @@ def test_a_token_nested_without_end(tokens: Tokens) -> None:
 def test_a_token_is_verified_once(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     good = token().encode()
     caller = tokens.find(good)
-    monkeypatch.delattr(tokens_module.jwt, "decode")  # nothing can be verified any more
+    monkeypatch.delattr("jwt.decode")  # nothing can be verified any more
     assert tokens.find(good) is caller
     assert reason(tokens, token(jti="another")) == "CREDENTIALS_INVALID"
 
