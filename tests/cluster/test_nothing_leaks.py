@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -19,6 +20,7 @@ from facet.recognition.v1 import recognition_pb2
 from services.common.credentials.api_keys import new_key
 from services.common.credentials.key_file import write_keys
 from services.common.credentials.scopes import Scope
+from tests.cluster.commands import facet, says
 from tests.cluster.crashing_preprocessing import FAULTY, POISON
 from tests.cluster.running import RunningCluster, run
 from tests.gateway.door.issuer import token, token_settings
@@ -90,8 +92,7 @@ def outcome(guarded: Guarded, what: recognition_pb2.RecognizeRequest, *credentia
     try:
         guarded.running.recognition.Recognize(what, metadata=metadata, timeout=60)
     except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)
-        return str(error.code().name)
+        return str(cast(grpc.Call, error).code().name)  # both, at run time
     return "OK"
 
 
@@ -135,7 +136,9 @@ def test_nothing_of_pictures_and_credentials_is_written_down(guarded: Guarded) -
     # An unforeseen fault in a decoder is logged with its trace; the last one kills it.
     assert outcome(guarded, request(broken[-1]), "x-api-key", guarded.key) == "INTERNAL"
     assert outcome(guarded, request(fine, POISON), "x-api-key", guarded.key) == "OK"
-    torn = guarded.running.channel.unary_unary("/facet.recognition.v1.RecognitionService/Recognize")
+    torn: Any = guarded.running.channel.unary_unary(
+        "/facet.recognition.v1.RecognitionService/Recognize"
+    )
     with pytest.raises(grpc.RpcError):
         torn(b"\xff" + MARK.encode(), metadata=[("x-api-key", guarded.key)], timeout=60)
 
@@ -150,3 +153,21 @@ def test_nothing_of_pictures_and_credentials_is_written_down(guarded: Guarded) -
         assert len(needle) > 12
         for name, content in files.items():
             assert needle not in content, f"{text} is in {name}"
+
+
+def test_commands_send_the_key_of_the_environment_or_of_a_file(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    gateway = ("--gateway", guarded.running.gateway)
+    picture, file = tmp_path / "picture.jpg", tmp_path / "key"
+    picture.write_bytes(pictures()[0])
+    file.write_text(f"{guarded.admin}\n")
+    by_file = ("--api-key-file", str(file))
+    done = facet("classify", str(picture), *gateway, *by_file, FACET_API_KEY="wrong")
+    assert done.returncode == 0, done.stderr
+    without = facet("wait", *gateway, FACET_API_KEY="")
+    assert without.returncode == 1
+    assert says(without, "this gateway asks for a credential")
+    forbidden = facet("status", *gateway, FACET_API_KEY=guarded.key)
+    assert forbidden.returncode == 1
+    assert says(forbidden, "must have the scope admin")
