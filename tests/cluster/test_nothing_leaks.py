@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from PIL import Image
 
 from facet.launcher.plan import MODULES, ClusterPlan
@@ -24,6 +26,7 @@ from tests.cluster.commands import facet, says
 from tests.cluster.crashing_preprocessing import FAULTY, POISON
 from tests.cluster.running import RunningCluster, run
 from tests.gateway.door.issuer import token, token_settings
+from tests.reasons import reason_of_call
 
 MARK = secrets.token_hex(24)
 """Is in every picture: letters, which no way of quoting changes."""
@@ -153,6 +156,22 @@ def test_nothing_of_pictures_and_credentials_is_written_down(guarded: Guarded) -
         assert len(needle) > 12
         for name, content in files.items():
             assert needle not in content, f"{text} is in {name}"
+
+
+def test_reflection_is_for_anybody_with_a_credential_and_health_for_all(guarded: Guarded) -> None:
+    channel = guarded.running.channel
+    reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    (answer,) = reflection.ServerReflectionInfo(
+        iter([question]), metadata=[("x-api-key", guarded.key)], timeout=60
+    )
+    assert len(answer.list_services_response.service) == 4
+    with pytest.raises(grpc.RpcError) as raised:
+        list(reflection.ServerReflectionInfo(iter([question]), timeout=60))
+    assert reason_of_call(raised.value) == "CREDENTIALS_MISSING"
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=60)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_commands_send_the_key_of_the_environment_or_of_a_file(

@@ -128,7 +128,7 @@ async def test_credentials_and_what_they_open(guarded: grpc.aio.Channel, keys: K
         assert await outcome(guarded, path, *metadata) == expected, (path, expected)
 
 
-async def test_health_is_open_and_reflection_for_anybody_with_a_credential(
+async def test_health_is_open_and_what_is_not_in_the_table_is_closed(
     guarded: grpc.aio.Channel, keys: Keys
 ) -> None:
     stub: Any = health_pb2_grpc.HealthStub(guarded)
@@ -281,6 +281,33 @@ async def test_quotas_are_charged_by_image_and_by_request_of_a_stream(
     assert refused.reason == "QUOTA_EXCEEDED"
     assert 500 < getattr(refused, "retry_after_s", 0) <= 1_000
     call.cancel()
+
+
+async def test_what_the_cluster_refuses_is_not_charged(tmp_path: Path, keys: Keys) -> None:
+    quotas = tmp_path / "quotas.toml"
+    quotas.write_text("[tenants.both]\nimages_per_s = 0.001\nburst = 2")
+    async with Whole(repository_in(tmp_path)) as whole:
+        await whole.shard()
+        await whole.others()
+        options = {"api_keys": keys.file, "quotas": quotas, "max_queued_images": 1}
+        client = await whole.gateway(**options)
+        key = (("x-api-key", keys.both),)
+        watch = client.cluster.WatchCluster(cluster_pb2.WatchClusterRequest(), metadata=key)
+        async for response in watch:
+            if not response.cluster.missing:
+                break
+        watch.cancel()
+
+        async def reason(images: int) -> str:
+            request = request_for(*[png(7)] * images)
+            try:
+                await client.recognition.Recognize(request, metadata=key, timeout=PATIENCE_S)
+            except grpc.aio.AioRpcError as error:
+                return reason_of_call(error)
+            return ""
+
+        outcomes = [await reason(images) for images in (2, 2, 1, 1, 1)]
+        assert outcomes == ["OVERLOADED", "OVERLOADED", "", "", "QUOTA_EXCEEDED"]
 
 
 async def test_a_stream_does_not_outlive_its_credential(
