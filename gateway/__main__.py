@@ -19,6 +19,7 @@ from gateway.cluster import ClusterServicer
 from gateway.cluster_view import ClusterView
 from gateway.counts import RequestCounts
 from gateway.dispatcher import Dispatcher
+from gateway.door.door import Door
 from gateway.ensembles import Ensembles
 from gateway.metrics import cluster_metrics, request_metrics, step_metrics
 from gateway.models import Models
@@ -95,7 +96,9 @@ class Gateway(Service):
         )
         self.shared_port = settings.shared_port
         requests = Requests(context.trail)
-        self.interceptors = (RequestInterceptor(requests),)
+        self.limits = settings.server_limits()
+        self._door = Door(settings)
+        self.interceptors = (RequestInterceptor(requests), *self._door.interceptors)
         limits = Limits(settings.max_images, settings.default_deadline_s, settings.max_deadline_s)
         self.servicers = (
             Servicer(
@@ -107,6 +110,7 @@ class Gateway(Service):
                     models,
                     limits,
                     self._counts,
+                    self._door,
                     settings.max_stream_requests,
                     self._draining,
                     requests,
@@ -123,7 +127,7 @@ class Gateway(Service):
         """Follow the registry, the shards and the scheduler."""
         for fleet in self._fleets.values():
             background(fleet.run())
-        for watcher in self._view.watchers():
+        for watcher in (*self._view.watchers(), *self._door.watchers()):
             background(watcher)
         background(
             follow_leader(

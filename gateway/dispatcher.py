@@ -14,6 +14,7 @@ import structlog
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
+from gateway.door.caller import tenant
 from gateway.expectation import Expectation
 from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, refusal_error, timeout_error
@@ -104,7 +105,15 @@ class Dispatcher:
             # To decode what is refused a moment later would take the time of those that are not.
             confirm = loop.time() < self._pressed_until
             context = CURRENT.get().context
-            news.expect(request_id, model.model, images, deadline, context, confirm=confirm)
+            news.expect(
+                request_id,
+                model.model,
+                images,
+                deadline,
+                context,
+                tenant=tenant(),
+                confirm=confirm,
+            )
             expected = Expectation(request_id, news, loop.create_future() if confirm else None)
         self._expected[request_id] = expected
         return expected
@@ -245,6 +254,7 @@ class Dispatcher:
         size = min(model.piece_images or model.max_batch, model.max_batch)
         loop = asyncio.get_running_loop()
         announced, span = expected.come(self._news), CURRENT.get()
+        owner = tenant()
         return [
             Piece(
                 piece_id=next(self._ids),
@@ -255,6 +265,7 @@ class Dispatcher:
                 answer=loop.create_future(),
                 request_id=expected.request_id,
                 announced=announced,
+                tenant=owner,
                 explain=explain,
                 span=span,
                 wait=span.begin("lease"),

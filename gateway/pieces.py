@@ -34,6 +34,8 @@ class Piece:
     answer: asyncio.Future[Output]
     request_id: int = 0
     """The request that it belongs to; its pieces are admitted or refused together."""
+    tenant: str = ""
+    """In whose name it waits; the queue is fair between tenants."""
     explain: bool = False
     """The scheduler is to say why it goes where it goes."""
     announced: bool = False
@@ -80,6 +82,7 @@ class Piece:
             admitted=self.announced,
             explain=self.explain,
             context=self.wait.context,
+            tenant=self.tenant,
         )
 
 
@@ -131,6 +134,7 @@ class News:
         deadline: Deadline,
         context: request_pb2.RequestContext,
         *,
+        tenant: str,
         confirm: bool,
     ) -> None:
         """The pictures of a request are being prepared, or will be when it is admitted."""
@@ -139,6 +143,7 @@ class News:
             model=model,
             images=images,
             timeout_ms=deadline.remaining_ms,
+            tenant=tenant,
             confirm=confirm,
             context=context,
         )

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final
 
 import grpc
 
@@ -12,10 +12,11 @@ from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 from gateway.catalog import Catalog, ServedModel
 from gateway.checks import Limits, check_one_source, check_options, check_selector
 from gateway.counts import RequestCounts
+from gateway.door.door import Door
 from gateway.models import Models
 from gateway.pipeline import Pipeline
 from services.common.deadline import Deadline
-from services.common.errors import FacetError
+from services.common.errors import FacetError, OverloadedError
 from services.common.rpc.calls import answer_stream, domain_error
 from services.common.rpc.context import ServicerContext, abort
 from services.common.statuses import status_code, to_status
@@ -36,6 +37,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         models: Models,
         limits: Limits,
         counts: RequestCounts,
+        door: Door,
         max_stream_requests: int,
         draining: asyncio.Event,
         requests: Requests,
@@ -46,6 +48,7 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         self._models = models
         self._limits = limits
         self._counts = counts
+        self._door = door
         self._max_stream_requests = max_stream_requests
         self._draining = draining
         self._requests = requests
@@ -139,9 +142,26 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         model = await self._models.find(check_selector(request.model), deadline)
         if request.HasField("tensor"):
             prepared = self._limits.tensor(request.tensor, model.input)
-            return await self._pipeline.recognize_prepared(prepared, model, options, deadline)
+            answer = self._pipeline.recognize_prepared(prepared, model, options, deadline)
+            return await self._charged(prepared.count, answer)
         images = self._limits.images(request)
-        return await self._pipeline.recognize(images, model, options, deadline)
+        answer = self._pipeline.recognize(images, model, options, deadline)
+        return await self._charged(len(images), answer)
+
+    async def _charged(
+        self, images: int, answer: Coroutine[Any, Any, recognition_pb2.RecognizeResponse]
+    ) -> recognition_pb2.RecognizeResponse:
+        """Return the answer, for which the caller is charged; nothing where he was refused."""
+        try:
+            self._door.charge(images)
+        except BaseException:
+            answer.close()
+            raise
+        try:
+            return await answer
+        except OverloadedError:
+            self._door.give_back(images)
+            raise
 
 
 def _model(served: ServedModel) -> recognition_pb2.Model:

@@ -1,11 +1,12 @@
 """Settings of the gateway."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from services.common.errors import ConfigurationError
+from services.common.http2.limits import MAX_STREAMS, Limits
 from services.common.security.files import TlsFiles
 from services.common.settings import ServiceSettings
 
@@ -40,6 +41,33 @@ class GatewaySettings(ServiceSettings):
     """PEM file of the key of `public_tls_cert`."""
     public_insecure: bool = False
     """The public port is plain text, whatever the links inside the cluster are."""
+    api_keys: Path | None = None
+    """File of the API keys that open the gateway, made by `facet keys`; read again when it
+    changes. Neither this nor `jwt_keys`: anybody may call."""
+    jwt_keys: Path | None = None
+    """File of the public keys that tokens (JWT) are verified by: a JWK set, or PEM; read again
+    when it changes. RS256, ES256 and EdDSA; with `jwt_issuer` and `jwt_audience`."""
+    jwt_issuer: str = ""
+    """The claim `iss` that tokens must have."""
+    jwt_audience: str = ""
+    """What the claim `aud` of tokens must have among others."""
+    jwt_tenant_claim: str = "tenant"
+    """The claim that says in whose name a token calls."""
+    quotas: Path | None = None
+    """File (TOML) of the images a second that tenants may have recognised; read again when it
+    changes. Each of `gateways` holds its share. None: no tenant has a limit."""
+    max_streams: int = Field(default=MAX_STREAMS, ge=1)
+    """Calls of one connection at a time."""
+    max_connections: int = Field(default=8192, ge=0)
+    """Connections in all; more are closed at once. 0: no limit."""
+    max_peer_connections: int = Field(default=0, ge=0)
+    """Connections from one address; 0: no limit, as behind a load balancer, whose address all
+    clients have."""
+    request_within_s: float = Field(default=30.0, ge=0)
+    """Seconds in which a request must be here once it has begun to arrive; 0: no limit."""
+    max_arriving_bytes: int = Field(default=1024 * 1024 * 1024, ge=0)
+    """Bytes of requests that have not arrived completely, of all clients together; the one that
+    goes beyond is refused. 0: no limit."""
 
     is_public: ClassVar[bool] = True
     door_hint: ClassVar[str] = (
@@ -65,6 +93,23 @@ class GatewaySettings(ServiceSettings):
     def allows_plain_text(self) -> bool:
         """See ServiceSettings.allows_plain_text."""
         return self.insecure or self.public_insecure
+
+    @model_validator(mode="after")
+    def _tokens_of_somebody(self) -> Self:
+        """A token that the same issuer made for another service must not open this one."""
+        if self.jwt_keys is not None and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("FACET_JWT_KEYS needs FACET_JWT_ISSUER and FACET_JWT_AUDIENCE")
+        return self
+
+    def server_limits(self) -> Limits:
+        """Return what clients may take of the gateway together."""
+        return Limits(
+            max_streams=self.max_streams,
+            max_connections=self.max_connections,
+            max_peer_connections=self.max_peer_connections,
+            request_within_s=self.request_within_s,
+            max_arriving_bytes=self.max_arriving_bytes,
+        )
 
     @model_validator(mode="before")
     @classmethod

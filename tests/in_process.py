@@ -173,6 +173,8 @@ class RunningService:
         """Serve and register."""
         for servicer in self.service.servicers:
             servicer.add_to_server(servicer.servicer, self._server)
+        self._server.interceptors += tuple(self.service.interceptors)
+        self._server.limit(self.service.limits)
         await self._server.start()
         await self.service.start(lambda work: self._tasks.append(asyncio.create_task(work)))
         self._registry.enter(self.instance)

@@ -8,6 +8,7 @@ from facet.cli import (
     cluster,
     ensembles,
     health,
+    keys,
     metrics,
     models,
     releases,
@@ -49,6 +50,7 @@ for change in (
 app.add_typer(models.app, name="models")
 app.add_typer(certs.app, name="certs")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

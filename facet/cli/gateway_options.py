@@ -1,4 +1,4 @@
-"""How commands reach a gateway: its address, and certificates where it speaks TLS."""
+"""How commands reach a gateway: its address, certificates where it speaks TLS, and a key."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ from facet.client.connection import Gateway
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
-_TLS: Final = {
+_OPTIONS: Final = {
     "tls_ca": Annotated[
         Path | None,
         typer.Option(envvar="FACET_TLS_CA", help="PEM file of the gateway's authority: use TLS."),
@@ -23,6 +23,13 @@ _TLS: Final = {
     ],
     "tls_key": Annotated[
         Path | None, typer.Option(envvar="FACET_TLS_KEY", help="PEM file of its key.")
+    ],
+    "api_key_file": Annotated[
+        Path | None,
+        typer.Option(
+            envvar="FACET_API_KEY_FILE",
+            help="File with the API key for the gateway; else the key is that in FACET_API_KEY.",
+        ),
     ],
 }
 
@@ -42,13 +49,13 @@ def calls_gateway(command: Command) -> Command:
         parameters.append(parameter)
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in _TLS.items()
+        for name, annotation in _OPTIONS.items()
     ]
 
     @functools.wraps(command)
     def run(*arguments: Any, gateway: str, **options: Any) -> None:
-        tls = {name: options.pop(name) for name in _TLS}
-        command(*arguments, gateway=Gateway(gateway, **tls), **options)
+        how = {name: options.pop(name) for name in _OPTIONS}
+        command(*arguments, gateway=Gateway(gateway, **how), **options)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}

@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 from grpc_status import rpc_status
 
+from facet.client.credentials import find_api_key, key_interceptors
 from services.common.errors import ConfigurationError, FacetError, UnavailableError
 from services.common.statuses import from_status
 
@@ -33,6 +34,8 @@ class Gateway:
     tls_cert: Path | None = None
     """PEM file of the client's own certificate, which no gateway demands, with `tls_key`."""
     tls_key: Path | None = None
+    api_key_file: Path | None = None
+    """File with the API key; else it is that of the environment (see `find_api_key`)."""
 
     def __str__(self) -> str:
         return self.address
@@ -41,10 +44,13 @@ class Gateway:
 def connect(gateway: Gateway) -> grpc.aio.Channel:
     """Return a channel to a gateway. Nothing is sent before the first call.
 
-    Raises ConfigurationError when its certificates cannot be read.
+    Raises ConfigurationError when its certificates or its key cannot be read.
     """
+    interceptors = key_interceptors(find_api_key(gateway.api_key_file))
     if gateway.tls_ca is None and gateway.tls_cert is None and gateway.tls_key is None:
-        return grpc.aio.insecure_channel(gateway.address, options=_OPTIONS)
+        return grpc.aio.insecure_channel(
+            gateway.address, options=_OPTIONS, interceptors=interceptors
+        )
     if gateway.tls_ca is None or (gateway.tls_cert is None) != (gateway.tls_key is None):
         raise ConfigurationError(
             "TLS needs --tls-ca; --tls-cert and --tls-key may come with it, both or none"
@@ -52,7 +58,9 @@ def connect(gateway: Gateway) -> grpc.aio.Channel:
     credentials = grpc.ssl_channel_credentials(
         _read(gateway.tls_ca), _read(gateway.tls_key), _read(gateway.tls_cert)
     )
-    return grpc.aio.secure_channel(gateway.address, credentials, options=_OPTIONS)
+    return grpc.aio.secure_channel(
+        gateway.address, credentials, options=_OPTIONS, interceptors=interceptors
+    )
 
 
 def _read(path: Path | None) -> bytes | None:
@@ -71,10 +79,11 @@ def domain_errors(gateway: Gateway) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise _domain_error(gateway, error) from None
+        raise domain_error(gateway, error) from None
 
 
-def _domain_error(gateway: Gateway, error: grpc.aio.AioRpcError) -> FacetError:
+def domain_error(gateway: Gateway, error: grpc.aio.AioRpcError) -> FacetError:
+    """Return the domain error that a failed call to a gateway stands for."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # duck-typed: needs metadata
     if status is not None:
         return from_status(status)

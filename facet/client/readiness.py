@@ -17,7 +17,8 @@ async def wait_ready(
     """Return once nothing is missing and so many instances serve; never gives up by itself.
 
     `on_progress(serving, missing)` gets the ids of the instances that serve, and a sentence for
-    each thing that still stands in the way.
+    each thing that still stands in the way. Raises UnauthenticatedError and ForbiddenError where
+    the gateway wants another API key.
     """
     async with aclosing(watch_cluster(channel)) as views:
         async for cluster in views:

@@ -6,12 +6,13 @@ from typing import Final
 
 import grpc
 
-from facet.client.connection import Gateway, connect, domain_errors
+from facet.client.connection import Gateway, connect, domain_error, domain_errors
 from facet.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from services.common.rpc.cancellation import heed_cancellation
 
 RETRY_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
+_CLOSED: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 async def get_cluster(gateway: Gateway) -> cluster_pb2.Cluster:
@@ -33,14 +34,17 @@ async def watch_cluster(
 ) -> AsyncGenerator[cluster_pb2.Cluster | None, None]:
     """Yield the cluster whenever it changes, and None where the gateway does not answer.
 
-    Never ends by itself.
+    Never ends by itself. Raises UnauthenticatedError and ForbiddenError where the gateway wants
+    another API key.
     """
     stub = cluster_pb2_grpc.ClusterServiceStub(channel)
     while True:
         try:
             async for response in stub.WatchCluster(cluster_pb2.WatchClusterRequest()):
                 yield response.cluster
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
             heed_cancellation()
+            if error.code() in _CLOSED:
+                raise domain_error(Gateway(""), error) from None
             yield None
         await asyncio.sleep(RETRY_S)

@@ -115,6 +115,7 @@ class ClusterPlan:
         }
         for setting in FOR_ONE_PROCESS:
             environment.pop(setting, None)
+        environment.pop("FACET_API_KEY", None)  # the launcher's own, as a client
         if self.tls is not None:
             files = files_in(self.tls, service)
             environment |= {

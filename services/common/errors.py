@@ -4,6 +4,8 @@
     ├── InvalidRequestError        the caller must change the request
     ├── ModelNotFoundError         nothing serves that model or version
     ├── ImageError                 one picture; never fails its batch-mates
+    ├── UnauthenticatedError       who calls is not known; another credential may help
+    ├── ForbiddenError             who calls is known, and may not
     ├── DeadlineExceededError      the caller's time is over
     ├── OverloadedError            refused on arrival; try again after `retry_after_s`
     ├── UnavailableError           no instance can do it now; try again
@@ -50,6 +52,21 @@ class ImageError(FacetError):
     """
 
     default_reason = "IMAGE_CORRUPT"
+
+
+class UnauthenticatedError(FacetError):
+    """The credential is missing, or no good.
+
+    Reasons: CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_EXPIRED.
+    """
+
+    default_reason = "CREDENTIALS_INVALID"
+
+
+class ForbiddenError(FacetError):
+    """The credential is good, but not for this."""
+
+    default_reason = "FORBIDDEN"
 
 
 class DeadlineExceededError(FacetError):

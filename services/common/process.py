@@ -26,6 +26,7 @@ from services.common.deadline import Deadline
 from services.common.errors import ConfigurationError, FacetError, InvalidRequestError
 from services.common.health import HealthServicer
 from services.common.http2.interceptor import Interceptor
+from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from services.common.logs import configure_logging
 from services.common.metrics.process_metrics import ProcessMetrics
@@ -63,7 +64,9 @@ class Service:
     servicers: Sequence[Servicer] = ()
     """The gRPC services besides health and reflection."""
     interceptors: Sequence[Interceptor] = ()
-    """What looks at the calls, in this order."""
+    """What looks at the calls, in this order, before what every process has."""
+    limits: Limits = Limits()
+    """What clients may take of the process together."""
     shared_port: int = 0
     """A port that other processes listen on as well, besides this one's own; 0: none."""
 
@@ -266,6 +269,7 @@ class _Process:
         )
         for servicer in service.servicers:
             servicer.add_to_server(servicer.servicer, server)
+        server.limit(service.limits)
         for each in self._servers(server):
             await each.start()
         try:

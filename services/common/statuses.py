@@ -17,6 +17,7 @@ from services.common.errors import (
     DeadlineExceededError,
     DrainingError,
     FacetError,
+    ForbiddenError,
     ImageError,
     InternalError,
     InvalidRequestError,
@@ -26,6 +27,7 @@ from services.common.errors import (
     NotLeaderError,
     OverloadedError,
     RegistryError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -36,6 +38,8 @@ STATUS_CODES: Final[dict[type[FacetError], grpc.StatusCode]] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     ModelNotFoundError: grpc.StatusCode.NOT_FOUND,
     ImageError: grpc.StatusCode.INVALID_ARGUMENT,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
@@ -65,6 +69,8 @@ _BY_REASON: Final[dict[str, type[FacetError]]] = {
 _BY_CODE: Final[dict[int, type[FacetError]]] = {
     code_pb2.INVALID_ARGUMENT: InvalidRequestError,
     code_pb2.NOT_FOUND: ModelNotFoundError,
+    code_pb2.UNAUTHENTICATED: UnauthenticatedError,
+    code_pb2.PERMISSION_DENIED: ForbiddenError,
     code_pb2.DEADLINE_EXCEEDED: DeadlineExceededError,
     code_pb2.RESOURCE_EXHAUSTED: OverloadedError,
     code_pb2.UNAVAILABLE: UnavailableError,

@@ -1,15 +1,18 @@
 """The preprocessing service: `python -m services.preprocessing`."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import cv2
 from prometheus_client.core import Metric
 
 from facet.preprocessing.v1 import preprocessing_pb2_grpc
 from services.common.process import Context, Service, Servicer, run_service
+from services.preprocessing.confinement.landlock import confine_decoder
+from services.preprocessing.confinement.memory import limit_memory
+from services.preprocessing.confinement.watchdog import Watchdog
 from services.preprocessing.limits import Limits
 from services.preprocessing.servicer import PreprocessingServicer
 from services.preprocessing.settings import PreprocessingSettings
@@ -22,10 +25,16 @@ class Preprocessing(Service):
 
     def __init__(self, settings: PreprocessingSettings, context: Context) -> None:
         self._draining = asyncio.Event()
-        self._pool = ThreadPoolExecutor(settings.threads, "decoder")
+        self._pool = ThreadPoolExecutor(settings.threads, "decoder", confine_decoder)
+        self._watchdog = Watchdog(settings.decode_s)
         limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
         servicer = PreprocessingServicer(
-            limits, self._pool, settings.threads, self._draining, context.trail
+            limits,
+            self._pool,
+            settings.threads,
+            self._watchdog,
+            self._draining,
+            context.trail,
         )
         self._decoded = servicer.decoded
         self.servicers = (
@@ -35,6 +44,10 @@ class Preprocessing(Service):
                 servicer,
             ),
         )
+
+    async def start(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Watch over the decoders."""
+        background(self._watchdog.run())
 
     def metrics(self) -> Iterable[Metric]:
         """Tell what was decoded."""
@@ -49,10 +62,16 @@ class Preprocessing(Service):
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def bounded(settings: PreprocessingSettings, context: Context) -> Preprocessing:
+    """Return the service, in a process that may take so much memory and no more."""
+    limit_memory(settings.decoder_memory)
+    return Preprocessing(settings, context)
+
+
 def main() -> None:
     """Run the service until SIGTERM."""
     cv2.setNumThreads(1)  # the pool is the parallelism; OpenCV's own would fight it
-    run_service(NAME, PreprocessingSettings, Preprocessing)
+    run_service(NAME, PreprocessingSettings, bounded)
 
 
 if __name__ == "__main__":

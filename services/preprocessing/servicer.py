@@ -20,6 +20,7 @@ from services.common.shared_memory import Attachments
 from services.common.statuses import to_status
 from services.common.tracing.trail import SILENT, Trail
 from services.preprocessing.account import Account
+from services.preprocessing.confinement.watchdog import Watchdog
 from services.preprocessing.header import Content
 from services.preprocessing.limits import Limits
 from services.preprocessing.metrics import OK, Decoded, format_of
@@ -34,12 +35,14 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
         limits: Limits,
         pool: Executor,
         threads: int,
+        watchdog: Watchdog,
         draining: asyncio.Event,
         trail: Trail = SILENT,
     ) -> None:
         self._limits = limits
         self._pool = pool
         self._threads = threads
+        self._watchdog = watchdog
         self._draining = draining
         self._account = Account(trail)
         self.decoded = Decoded()
@@ -88,14 +91,18 @@ class PreprocessingServicer(preprocessing_pb2_grpc.PreprocessingServiceServicer)
         return preprocessing_pb2.PrepareResponse(images=[job.result for job in jobs])
 
     def _run(self, jobs: list["_Job"], spec: InputSpec, deadline: Deadline) -> None:
-        for job in jobs:
-            # Nothing is raised here: the answer must not leave while another thread still writes.
-            if deadline.expired:
-                job.fail(
-                    DeadlineExceededError("the deadline passed before the picture was decoded")
-                )
-            else:
-                job.run(spec, self._limits)
+        try:
+            for job in jobs:
+                # Nothing is raised here: the answer must not leave while another thread writes.
+                if deadline.expired:
+                    job.fail(
+                        DeadlineExceededError("the deadline passed before the picture was decoded")
+                    )
+                else:
+                    self._watchdog.begin()
+                    job.run(spec, self._limits)
+        finally:
+            self._watchdog.done()
 
 
 class _Job:

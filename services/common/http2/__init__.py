@@ -18,6 +18,7 @@ exceptions are those of grpcio.
     tls       who the peer is, where the socket speaks TLS
     connection  frames ⇄ streams, for both ends
     server, server_call    the serving end
+    limits, reception, arrivals    what clients may take of a server together
     interceptor    what a process does around every call that it serves
     channel, client_call   the calling end
 """

@@ -49,6 +49,11 @@ class MessageReader:
         """The stream may not end here: a message is incomplete."""
         return bool(self._held_bytes)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a message that is incomplete."""
+        return self._held_bytes
+
     def feed(self, chunk: Chunk) -> list[bytes]:
         """Return the messages that are complete now; those to give to `opened` are Compressed.
 

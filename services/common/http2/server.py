@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from services.common.http2.arrivals import Arrivals
 from services.common.http2.connection import Connection
 from services.common.http2.frames import (
     MAX_WINDOW,
@@ -20,13 +21,13 @@ from services.common.http2.frames import (
 )
 from services.common.http2.headers import Header
 from services.common.http2.interceptor import Interceptor
+from services.common.http2.limits import Guests, Limits
+from services.common.http2.reception import Desk
 from services.common.http2.rules import request_fault
 from services.common.http2.server_call import ServerCall
 from services.common.http2.tls import HANDSHAKE_WITHIN_S, identity_of
 from services.common.shared_port import leave_port
 
-MAX_STREAMS: Final = 1_024
-"""Calls of one connection at a time, those included that were reset and still clean up."""
 PREFACE_WITHIN_S: Final = 10.0
 """A client that has not said that it speaks HTTP/2 by then is let go."""
 TOLD_WITHIN_S: Final = 1.0
@@ -65,6 +66,9 @@ class Server:
         """
         self._tls = tls
         self.interceptors = tuple(interceptors)
+        self.limits = Limits()
+        self.arrivals: Arrivals | None = None
+        """What keeps requests that are arriving within bounds, where there are any."""
         self.max_message_bytes = max_message_bytes if max_message_bytes >= 0 else 1 << 62
         self.handlers: dict[str, Any] = {}
         """Path → grpc.RpcMethodHandler."""
@@ -79,6 +83,15 @@ class Server:
         self._calls: set[asyncio.Task[None]] = set()
         self._former_traffic = (0, 0)
         """Bytes received from and sent to clients that have gone."""
+        self._guests: Guests | None = None
+
+    def limit(self, limits: Limits) -> None:
+        """Set what clients may take of it; before it starts."""
+        self.limits = limits
+        if limits.request_within_s or limits.max_arriving_bytes:
+            self.arrivals = Arrivals(limits.request_within_s, limits.max_arriving_bytes)
+        if limits.max_connections or limits.max_peer_connections:
+            self._guests = Guests(limits)
 
     # What generated code calls.
 
@@ -120,13 +133,21 @@ class Server:
         loop = asyncio.get_running_loop()
         for listening in self._sockets[len(self._listeners) :]:
             listener = await loop.create_server(
-                lambda: ServerConnection(self),
+                self._receive(),
                 sock=listening,
                 backlog=BACKLOG,
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
             )
             self._listeners.append(listener)
+        if self.arrivals is not None:
+            self.arrivals.watch(self._connections)
+
+    def _receive(self) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocol of each client that connects."""
+        if self._guests is None:
+            return lambda: ServerConnection(self)
+        return Desk(self._guests, lambda address: ServerConnection(self, address)).reception
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, let those in hand go on for so long, then cancel them."""
@@ -143,6 +164,8 @@ class Server:
             connection.retire()
         if grace_s > 0:
             await _within(grace_s, self._finish())
+        if self.arrivals is not None:
+            self.arrivals.stop()
         # The handlers go first: they may still say why the call ends.
         for call in list(self._calls):
             call.cancel()
@@ -200,6 +223,8 @@ class Server:
         if connection in self._connections:
             self._former_traffic = self._traffic_with((connection,))
             self._connections.discard(connection)
+        if self._guests is not None:
+            self._guests.leave(connection.address)
         if self.stopping and not self._connections:
             self._all_gone.set()
 
@@ -220,8 +245,10 @@ class ServerConnection(Connection):
 
     lingers = True
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, address: str = "") -> None:
         super().__init__()
+        self.address = address
+        """Where the client is, on a server that counts them."""
         self._server = server
         self._beginning: bytes | None = b""
         """What has come of the preface; None once it is complete."""
@@ -245,7 +272,7 @@ class ServerConnection(Connection):
 
     def own_settings(self) -> dict[Setting, int]:
         """See Connection.own_settings."""
-        return {Setting.MAX_CONCURRENT_STREAMS: MAX_STREAMS}
+        return {Setting.MAX_CONCURRENT_STREAMS: self._server.limits.max_streams}
 
     def patience(self) -> tuple[float, float]:
         """See Wire.patience."""
@@ -310,7 +337,8 @@ class ServerConnection(Connection):
                 return  # it was under way
             raise ProtocolError("headers on a stream that has ended", ErrorCode.STREAM_CLOSED)
         self._last_seen = stream_id
-        if self._retiring or max(len(self.streams), self._running) >= MAX_STREAMS:
+        most = self._server.limits.max_streams
+        if self._retiring or max(len(self.streams), self._running) >= most:
             self.reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         self._last_stream = stream_id

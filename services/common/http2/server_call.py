@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from services.common.http2.frames import (
+    Chunk,
     ErrorCode,
     Flag,
     Kind,
@@ -27,7 +28,7 @@ from services.common.http2.headers import (
     header_block,
 )
 from services.common.http2.messages import ACCEPTED, ENCODINGS, MessageReader, prefix
-from services.common.http2.stream import Stream, StreamFailedError
+from services.common.http2.stream import WINDOW, Stream, StreamFailedError
 
 if TYPE_CHECKING:
     from services.common.http2.server import Server, ServerConnection
@@ -76,6 +77,7 @@ class ServerCall(Stream):
         self._server = server
         self._serving = connection
         self.headers = headers
+        """What the call came with, names in lower case; not to be changed."""
         """As they came, metadata among them."""
         self.path = ""
         """Such as /facet.recognition.v1.RecognitionService/Recognize."""
@@ -83,6 +85,12 @@ class ServerCall(Stream):
         self._trailing = b""
         """What the caller is told at the end besides the status, as a block of headers."""
         self._over = False
+        self.caller: object = None
+        """Who calls, as an interceptor found out when it admitted the call."""
+        self.arriving_bytes = 0
+        """Of an incomplete request, as far as a server that limits them has counted."""
+        self.awaited: tuple[float, int] = (0.0, -1)
+        """Since when a request has been incomplete, and how many had come by then."""
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timed_out = False
@@ -187,6 +195,26 @@ class ServerCall(Stream):
 
     # Stream.
 
+    @property
+    def incomplete(self) -> bool:
+        """The client owes the rest of a request, and nothing here holds it up."""
+        if self._handler is None or self.remote_ended or self.local_ended:
+            return False
+        if self._handler.request_streaming and not self._reader.torn:
+            return False  # it may take its time between two of them
+        return self._unread < WINDOW
+
+    @property
+    def held_bytes(self) -> int:
+        """Of a request that is incomplete."""
+        return 0 if self.local_ended or self.failure is not None else self._reader.held_bytes
+
+    def data_received(self, chunk: Chunk) -> None:
+        """See Stream.data_received."""
+        super().data_received(chunk)
+        if (arrivals := self._server.arrivals) is not None:
+            arrivals.count(self)
+
     def end_received(self) -> None:
         """All that the caller has to say is there."""
         if self._reader.torn:
@@ -197,6 +225,8 @@ class ServerCall(Stream):
     def all_sent(self) -> None:
         """Whatever the caller still sends, nobody reads it."""
         self._stop_timer()
+        if self.arriving_bytes:
+            self._forget_arriving()
         if not self.remote_ended:
             self.remote_ended = True
             self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
@@ -206,9 +236,15 @@ class ServerCall(Stream):
     def failed(self, error: StreamFailedError) -> None:
         """Nobody waits any more."""
         self._stop_timer()
+        if self.arriving_bytes:
+            self._forget_arriving()
         self._tell_the_end(error.code)
         if self._task is not None:
             self._task.cancel()
+
+    def _forget_arriving(self) -> None:
+        if (arrivals := self._server.arrivals) is not None:
+            arrivals.count(self)
 
     def message_refused(self, code: grpc.StatusCode, details: str) -> None:
         """Say why; the handler has nothing more to say."""

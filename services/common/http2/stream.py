@@ -76,6 +76,8 @@ class Stream:
         self._receive_window = WINDOW
         self._uncredited = 0
         self._unread = 0
+        self.received = 0
+        """Messages that have come whole."""
         self._waiter: asyncio.Future[None] | None = None
         self._pending: deque[Chunk] = deque()
         self._drained: asyncio.Future[None] | None = None
@@ -121,6 +123,7 @@ class Stream:
         self._uncredited += size
         if messages:
             self._messages.extend(messages)
+            self.received += len(messages)
             for message in messages:
                 self._unread += len(message) + PREFIX_BYTES  # empty ones take up room, too
             self._wake()

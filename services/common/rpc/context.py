@@ -5,7 +5,7 @@ from typing import NoReturn, TypeAlias
 from grpc_status import rpc_status
 
 from services.common.errors import FacetError
-from services.common.http2.server_call import ServerCall
+from services.common.http2.server_call import AbortedError, ServerCall
 from services.common.statuses import to_status
 from services.common.tracing.span import CURRENT
 
@@ -14,8 +14,13 @@ ServicerContext: TypeAlias = ServerCall
 
 async def abort(context: ServicerContext, error: FacetError) -> NoReturn:
     """End the call with the error's status and its google.rpc details."""
+    raise refusal(error)
+
+
+def refusal(error: FacetError) -> AbortedError:
+    """Return what ends a call with the error's status and details, where an interceptor raises."""
     span = CURRENT.get()
     if request_id := span.context.request_id:
         span.fail(error)
     status = rpc_status.to_status(to_status(error, request_id))
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    return AbortedError(status.code, status.details, status.trailing_metadata)

@@ -10,12 +10,14 @@ import grpc
 from services.common.http2.channel import Channel
 from services.common.http2.connection import Connection
 from services.common.http2.interceptor import Interceptor
+from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from tests.waiting import until
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
 SERVICE: Final = "facet.test.Echo"
+NO_LIMITS: Final = Limits()
 UNLIMITED: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1),
@@ -232,9 +234,11 @@ async def our_server(
     max_message_bytes: int = -1,
     port: int = 0,
     interceptors: Sequence[Interceptor] = (),
+    limits: Limits = NO_LIMITS,
 ) -> AsyncIterator[tuple[Server, str]]:
     """A server of ours and its address."""
     server = Server(max_message_bytes, interceptors)
+    server.limit(limits)
     server.add_registered_method_handlers(SERVICE, echo.handlers)
     port = server.listen("127.0.0.1", port)
     await server.start()

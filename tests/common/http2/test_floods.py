@@ -9,9 +9,10 @@ import pytest
 
 from services.common.http2.connection import Connection
 from services.common.http2.frames import Kind, Setting, frame, settings_frame, word_frame
+from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from services.common.http2.stream import Stream
-from tests.common.http2.ends import Echo, Methods, our_server, their_channel
+from tests.common.http2.ends import NO_LIMITS, Echo, Methods, our_server, their_channel
 from tests.common.http2.raw import (
     GREETING,
     PING,
@@ -35,12 +36,14 @@ WIDE = (
 
 
 @asynccontextmanager
-async def deaf_client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, Echo, Raw]]:
+async def deaf_client(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits = NO_LIMITS
+) -> AsyncIterator[tuple[Server, Echo, Raw]]:
     """A client that does not read, of a server whose queues are short."""
     monkeypatch.setattr("services.common.http2.wire.WRITE_HIGH", 10_000)
     monkeypatch.setattr("services.common.http2.wire.WRITE_AT_ONCE", 1_000)
     echo = Echo()
-    async with our_server(echo) as (server, address):
+    async with our_server(echo, limits=limits) as (server, address):
         for listening in server._sockets:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
         async with raw_client(address, receive_bytes=SOCKET_BYTES) as raw:
@@ -88,8 +91,7 @@ async def test_answers_that_nobody_reads_have_a_limit(
 async def test_responses_that_nobody_reads_hold_up_their_calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.common.http2.server.MAX_STREAMS", 20)
-    async with deaf_client(monkeypatch) as (server, _, raw):
+    async with deaf_client(monkeypatch, Limits(max_streams=20)) as (server, _, raw):
         raw.send(WIDE)
         await until(lambda: len(server._connections) == 1)
         for stream_id in range(1, 401, 2):

@@ -21,9 +21,10 @@ from services.common.http2.frames import (
     word_frame,
 )
 from services.common.http2.headers import Header
+from services.common.http2.limits import Limits
 from services.common.http2.server import Server
 from services.common.http2.stream import WINDOW
-from tests.common.http2.ends import Echo, Methods, our_server, their_channel
+from tests.common.http2.ends import NO_LIMITS, Echo, Methods, our_server, their_channel
 from tests.common.http2.raw import (
     END,
     END_HEADERS,
@@ -49,10 +50,11 @@ INDEXED = b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4_000
 
 
 @asynccontextmanager
-async def attacked() -> AsyncIterator[tuple[Server, Echo, Raw]]:
+async def attacked(limits: Limits = NO_LIMITS) -> AsyncIterator[tuple[Server, Echo, Raw]]:
     """A server and an attacker; a healthy client is served before and after."""
     echo = Echo()
-    async with our_server(echo) as (server, address), their_channel(address) as channel:
+    serving = our_server(echo, limits=limits)
+    async with serving as (server, address), their_channel(address) as channel:
         call = Methods(channel)
         assert await call.say(b"before") == b"before"
         async with raw_client(address) as raw:
@@ -300,11 +302,8 @@ async def test_calls_that_are_reset_at_once_leave_nothing() -> None:
         assert echo.running == 0
 
 
-async def test_no_more_calls_are_taken_than_were_announced(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("services.common.http2.server.MAX_STREAMS", 10)
-    async with attacked() as (_, echo, raw):
+async def test_no_more_calls_are_taken_than_were_announced() -> None:
+    async with attacked(Limits(max_streams=10)) as (_, echo, raw):
         raw.send(GREETING, *(whole_call(stream_id, "Wait") for stream_id in range(1, 23, 2)))
         reset = await raw.find(Kind.RST_STREAM, 21)
         assert int.from_bytes(reset.payload, "big") == ErrorCode.REFUSED_STREAM

@@ -1,0 +1,82 @@
+"""What of the door the settings ask for."""
+
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from gateway.door.authentication import Authentication, check_good
+from gateway.door.caller import CALLER
+from gateway.door.followed_file import FollowedFile
+from gateway.door.keys import KeyRing
+from gateway.door.quotas import Quotas, parse_quotas
+from gateway.door.token_keys import parse_token_keys
+from gateway.door.tokens import Issuer, Tokens
+from gateway.settings import GatewaySettings
+from services.common.credentials.key_file import parse_keys
+from services.common.http2.interceptor import Interceptor
+
+log = structlog.get_logger(__name__)
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Door:
+    """Authentication and quotas, as far as they are configured, and the files behind them."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Read the files; ConfigurationError where one cannot be used."""
+        self._files: list[FollowedFile[Any]] = []
+        self._authentication = self._authenticate(settings)
+        self._quotas: Quotas | None = None
+        if settings.quotas is not None:
+            self._quotas = Quotas(settings.gateways)
+            self._files.append(
+                FollowedFile(settings.quotas, parse_quotas, self._quotas.use, "the quotas")
+            )
+        if self._authentication is None and settings.host not in LOOPBACK:
+            log.warning(
+                "anybody who reaches this gateway may use it; FACET_API_KEYS or FACET_JWT_KEYS "
+                "would ask for credentials",
+                host=settings.host,
+            )
+
+    @property
+    def interceptors(self) -> tuple[Interceptor, ...]:
+        """What looks at every call."""
+        return (self._authentication,) if self._authentication is not None else ()
+
+    def watchers(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what reads the files again; to run as long as the process does."""
+        return [file.follow() for file in self._files]
+
+    def charge(self, images: int) -> None:
+        """Charge the caller for these, of whom a stream may outlive the credential.
+
+        Raises OverloadedError (QUOTA_EXCEEDED) and UnauthenticatedError; then nothing is charged.
+        """
+        if self._authentication is not None:
+            check_good(CALLER.get())
+        if self._quotas is not None:
+            self._quotas.charge(CALLER.get().tenant, images)
+
+    def give_back(self, images: int) -> None:
+        """Charge nothing for these: the cluster itself refused them."""
+        if self._quotas is not None:
+            self._quotas.give_back(CALLER.get().tenant, images)
+
+    def _authenticate(self, settings: GatewaySettings) -> Authentication | None:
+        keys: KeyRing | None = None
+        tokens: Tokens | None = None
+        if settings.api_keys is not None:
+            keys = KeyRing()
+            self._files.append(
+                FollowedFile(settings.api_keys, parse_keys, keys.use, "the API keys")
+            )
+        if settings.jwt_keys is not None:
+            issuer = Issuer(settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)
+            tokens = Tokens(issuer)
+            self._files.append(
+                FollowedFile(settings.jwt_keys, parse_token_keys, tokens.use, "the token keys")
+            )
+        return Authentication(keys, tokens) if keys or tokens else None

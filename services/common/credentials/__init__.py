@@ -1,0 +1,1 @@
+"""What opens the door: API keys as text and as the file that the gateway reads, and scopes."""
