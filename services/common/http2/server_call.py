@@ -78,7 +78,6 @@ class ServerCall(Stream):
         self._serving = connection
         self.headers = headers
         """What the call came with, names in lower case; not to be changed."""
-        """As they came, metadata among them."""
         self.path = ""
         """Such as /facet.recognition.v1.RecognitionService/Recognize."""
         self._handler: Any = None
