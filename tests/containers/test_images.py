@@ -1,0 +1,48 @@
+"""Images that were built for real: their size, what they say of themselves, how they end."""
+
+import pytest
+
+from tests.containers.engine import Engine
+
+MOST_MB = {
+    "gateway": 350,
+    "scheduler": 350,
+    "aggregation": 350,
+    "preprocessing": 520,
+    "inference": 500,
+}
+
+
+@pytest.mark.timeout(1800)
+def test_images_are_small(engine: Engine, images: dict[str, str]) -> None:
+    sizes = {name: engine.inspect(images[name])["Size"] / 1e6 for name in MOST_MB}
+    assert all(sizes[name] < MOST_MB[name] for name in MOST_MB), sizes
+
+
+@pytest.mark.timeout(1800)
+def test_only_training_has_tensorflow(engine: Engine, images: dict[str, str]) -> None:
+    ask = "import importlib.util as u; print(u.find_spec('tensorflow') is not None)"
+    for name, image in images.items():
+        done = engine("run", "--rm", "--network=none", "--entrypoint=python", image, "-c", ask)
+        assert done.stdout.strip() == str(name == "training"), name
+
+
+@pytest.mark.timeout(1800)
+def test_images_say_what_they_are(engine: Engine, images: dict[str, str]) -> None:
+    for name, image in images.items():
+        config = engine.inspect(image)["Config"]
+        assert config["User"] == "65532:65532"
+        assert config["Labels"]["org.opencontainers.image.title"] == f"facet-{name}"
+        assert engine.inspect(image)["HealthCheck"]["Test"] == ["CMD", "facet", "health"]
+
+
+@pytest.mark.timeout(1800)
+def test_a_container_can_be_stopped_while_it_starts(
+    engine: Engine, images: dict[str, str]
+) -> None:
+    # It never gets further: nobody answers at the registry's address.
+    name = engine.start(
+        images["scheduler"],
+        options=("--env=FACET_REGISTRY=consul://192.0.2.1:8500", "--env=FACET_INSECURE=true"),
+    )
+    assert engine.stop(name) in (0, 143)
