@@ -14,6 +14,7 @@ from facet.launcher.local_cluster import LocalCluster, run_cluster
 from facet.launcher.plan import ClusterPlan
 from facet.launcher.supervisor import Death
 
+
 def up(
     shards: Annotated[int, typer.Option(min=1, help="Inference processes.")] = 2,
     preprocessing: Annotated[int, typer.Option(min=1, help="Preprocessing processes.")] = 1,

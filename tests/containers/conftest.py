@@ -15,7 +15,7 @@ from tests.containers.supplies import base_archive, build_options, cache_folder,
 
 TOOLS: Final = ("podman", "runc", "mmdebstrap", "iptables", "nsenter", "ip", "make")
 BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
-IMAGES: Final = ("gateway", "scheduler", "preprocessing", "aggregation", "inference", "training")
+IMAGES: Final = ("gateway", "scheduler", "preprocessing", "aggregation", "inference")
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def consul_image(engine: Engine, consul_binary: Path) -> str:
     folder.mkdir(exist_ok=True)
     shutil.copy(consul_binary, folder / "consul")
     (folder / "Containerfile").write_text(
-        f"FROM {BASE}\nCOPY consul /bin/consul\nUSER 100:1000\nENTRYPOINT [\"/bin/consul\"]\n"
+        f'FROM {BASE}\nCOPY consul /bin/consul\nUSER 100:1000\nENTRYPOINT ["/bin/consul"]\n'
     )
     engine("build", "--quiet", "--network=none", "--tag", "localhost/consul", str(folder))
     return "localhost/consul"

@@ -11,7 +11,7 @@ from facet.launcher.plan import MALLOC_ENVIRONMENT, MODULES
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
-OWN = re.compile(r'^#(?! syntax)|^ARG EXTRAS=|image\.title=|image\.description=|^ENTRYPOINT|^CMD')
+OWN = re.compile(r"^#(?! syntax)|^ARG EXTRAS=|image\.title=|image\.description=|^ENTRYPOINT|^CMD")
 SERVICES = {*MODULES, "inference-gpu", "training"}
 
 
@@ -45,8 +45,8 @@ def test_memory_is_handled_as_the_launcher_has_it() -> None:
 
 
 def test_the_uv_that_builds_images_is_the_one_that_builds_the_checkout() -> None:
-    installed = re.search(r"^UV_VERSION=(\S+)$", (ROOT / "docker/install.sh").read_text(), re.M)
-    made = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.M)
+    installed = re.search(r"^UV_VERSION=(\S+)$", (ROOT / "docker/install.sh").read_text(), re.MULTILINE)
+    made = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert installed is not None
     assert made is not None
     assert installed[1] == made[1]

@@ -20,11 +20,11 @@ def test_images_are_small(engine: Engine, images: dict[str, str]) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_only_training_has_tensorflow(engine: Engine, images: dict[str, str]) -> None:
+def test_what_serves_on_cpus_has_no_tensorflow(engine: Engine, images: dict[str, str]) -> None:
     ask = "import importlib.util as u; print(u.find_spec('tensorflow') is not None)"
     for name, image in images.items():
         done = engine("run", "--rm", "--network=none", "--entrypoint=python", image, "-c", ask)
-        assert done.stdout.strip() == str(name == "training"), name
+        assert done.stdout.strip() == "False", name
 
 
 @pytest.mark.timeout(1800)
@@ -37,9 +37,7 @@ def test_images_say_what_they_are(engine: Engine, images: dict[str, str]) -> Non
 
 
 @pytest.mark.timeout(1800)
-def test_a_container_can_be_stopped_while_it_starts(
-    engine: Engine, images: dict[str, str]
-) -> None:
+def test_a_container_can_be_stopped_while_it_starts(engine: Engine, images: dict[str, str]) -> None:
     # It never gets further: nobody answers at the registry's address.
     name = engine.start(
         images["scheduler"],
