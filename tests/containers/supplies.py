@@ -66,7 +66,15 @@ def _fill(scratch: Path, constraints: Path, project: Path) -> None:
         *(uv, "pip", "compile", "--quiet", "--python-version", "3.11", "--no-header"),
         *("--no-annotate", "--constraint", constraints, *extras, project, "-o", listed),
     )
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", scratch / "wheels")
+    pip: tuple[str | Path, ...] = (
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--dest",
+        scratch / "wheels",
+    )
     wheels = (*pip, "--only-binary=:all:")
     # The list is complete; pip would refuse what uv knows to be harmless.
     _run(*wheels, "--no-deps", "--ignore-requires-python", "--requirement", listed)

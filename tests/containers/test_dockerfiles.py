@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from facet.launcher.plan import MALLOC_ENVIRONMENT, MODULES
 from tests.conftest import ROOT
@@ -45,7 +45,8 @@ def test_memory_is_handled_as_the_launcher_has_it() -> None:
 
 
 def test_the_uv_that_builds_images_is_the_one_that_builds_the_checkout() -> None:
-    installed = re.search(r"^UV_VERSION=(\S+)$", (ROOT / "docker/install.sh").read_text(), re.MULTILINE)
+    script = (ROOT / "docker/install.sh").read_text()
+    installed = re.search(r"^UV_VERSION=(\S+)$", script, re.MULTILINE)
     made = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert installed is not None
     assert made is not None
