@@ -18,8 +18,6 @@ from tests.conftest import ROOT
 
 SUITE: Final = "bookworm"
 PACKAGES: Final = "usr-is-merged,python3,python3-venv,ca-certificates"
-WITHOUT_PERL: Final = 'chroot "$1" apt-get --yes autoremove --purge usrmerge'
-"""What was needed to unpack the rest is a third of it, and not in the image of Docker's library."""
 LEFT_OUT: Final = ("doc", "man", "locale")
 EXTRAS: Final = ("preprocessing", "s3", "tracing", "inference", "training")
 BUILD_TOOLS: Final = ("hatchling", "uv==0.13.9")
@@ -40,7 +38,6 @@ def base_archive() -> Path:
         with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             made = Path(folder, "base.tar")
             options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
-            options.append(f"--customize-hook={WITHOUT_PERL}")
             _run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", *options, SUITE, made)
             made.rename(archive)
     return archive
