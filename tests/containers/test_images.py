@@ -1,8 +1,12 @@
 """Images that were built for real: their size, what they say of themselves, how they end."""
 
+import signal
+import time
+
 import pytest
 
 from tests.containers.engine import Engine
+from tests.waiting import PATIENCE_S
 
 MOST_MB = {
     "gateway": 350,
@@ -46,4 +50,9 @@ def test_a_container_can_be_stopped_while_it_starts(engine: Engine, images: dict
         images["scheduler"],
         options=("--env=FACET_HOME=/tmp/facet", "--env=FACET_INSECURE=true"),
     )
+    first = engine.processes(name)[0]
+    deadline = time.monotonic() + PATIENCE_S
+    while not int(first["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1:
+        assert time.monotonic() < deadline, "it never listens to SIGTERM"
+        first = engine.processes(name)[0]
     assert engine.stop(name) in (0, 143)
