@@ -18,7 +18,7 @@ RUN docker/install.sh project
 FROM python:${PYTHON}
 RUN echo facet:x:65532:65532::/var/lib/facet:/usr/sbin/nologin >> /etc/passwd \
     && echo facet:x:65532: >> /etc/group \
-    && install --directory --owner=facet --group=facet /var/lib/facet /var/lib/facet/models
+    && install --directory --owner=facet --group=facet /var/lib/facet /models /certs
 COPY --from=build /opt/facet /opt/facet
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="facet-preprocessing" \

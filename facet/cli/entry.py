@@ -10,10 +10,6 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-import typer
-
-from facet.cli.ending import run
-
 
 def main() -> None:
     """Run the command."""
@@ -37,6 +33,10 @@ def main() -> None:
 
 
 def _run_alone(name: str, command: Callable[..., None]) -> None:
+    import typer  # after the signal is heard
+
+    from facet.cli.ending import run
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command)
     run(lambda: app(args=sys.argv[2:], prog_name=f"facet {name}"))

@@ -4,7 +4,7 @@ It runs every few seconds beside each service, so it imports nothing that it doe
 """
 
 import os
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import grpc
 import typer
@@ -51,7 +51,7 @@ def check(address: str) -> None:
     """Return when the process at host:port serves; raises UnavailableError with the reason."""
     # A proxy of the environment is no way to a neighbour.
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=WITHIN_S)
         except grpc.RpcError as error:

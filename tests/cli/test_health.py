@@ -22,7 +22,7 @@ async def ask(*arguments: str, **environment: str) -> subprocess.CompletedProces
 async def test_it_tells_whether_a_process_serves() -> None:
     health = HealthServicer([])
     add = partial(health_pb2_grpc.add_HealthServicer_to_server, health)
-    async with serving(add) as running:  # type: ignore[arg-type]
+    async with serving(add) as running:
         done = await ask(running.address)
         assert done.returncode == 1
         assert says(done, running.address, "NOT_SERVING")

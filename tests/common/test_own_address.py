@@ -30,8 +30,10 @@ def asked_in_a_network(listens_on: str, *commands: str) -> object:
         need("namespaces", "there is no unshare, or no ip")
     script = "; ".join(("set -e", *(f"ip {command}" for command in commands), 'exec "$@"'))
     done = subprocess.run(
-        ["unshare", "--net", "--map-root-user", "sh", "-c", script, "sh"]
-        + [sys.executable, "-c", ASK, listens_on],
+        [
+            *("unshare", "--net", "--map-root-user", "sh", "-c", script, "sh"),
+            *(sys.executable, "-c", ASK, listens_on),
+        ],
         capture_output=True,
         text=True,
         timeout=60,

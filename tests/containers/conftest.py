@@ -15,7 +15,7 @@ from tests.containers.supplies import base_archive, build_options, cache_folder,
 
 TOOLS: Final = ("podman", "runc", "mmdebstrap", "iptables", "nsenter", "ip", "make")
 BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
-IMAGES: Final = ("gateway", "scheduler", "preprocessing", "aggregation", "inference", "training")
+IMAGES: Final = ("gateway", "scheduler", "preprocessing", "aggregation", "inference")
 
 
 @pytest.fixture(scope="session")

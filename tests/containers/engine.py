@@ -20,6 +20,8 @@ runtime = "runc"
 [network]
 network_backend = "netavark"
 """
+RUN: Final = "/run/facet-tests"
+"""A storage belongs to one such folder, from one run to the next."""
 NETWORK: Final = "facet"
 SUBNET: Final = "10.89.77.0/24"
 DOOR: Final = "10.89.78.2"
@@ -37,7 +39,7 @@ class Engine:
         self._namespace = namespace
         self._names = itertools.count(1)
         self.podman = (
-            *("podman", "--root", str(storage), "--runroot", str(folder / "run")),
+            *("podman", "--root", str(storage), "--runroot", RUN),
             *("--storage-driver", "overlay", "--network-config-dir", str(folder / "networks")),
         )
 

@@ -59,11 +59,18 @@ def _fill(scratch: Path, constraints: Path, project: Path) -> None:
     listed = scratch / "requirements.txt"
     uv = Path(sys.executable).with_name("uv")
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
-    _run(
-        *(uv, "pip", "compile", "--quiet", "--python-version", "3.11", "--no-header"),
-        *("--no-annotate", "--constraint", constraints, *extras, project, "-o", listed),
+    compiling = (str(uv), "pip", "compile", "--quiet", "--python-version", "3.11")
+    plain = ("--no-header", "--no-annotate", "--constraint", str(constraints))
+    _run(*compiling, *plain, *extras, project, "-o", listed)
+    pip: tuple[str | Path, ...] = (
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--dest",
+        scratch / "wheels",
     )
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", scratch / "wheels")
     wheels = (*pip, "--only-binary=:all:")
     # The list is complete; pip would refuse what uv knows to be harmless.
     _run(*wheels, "--no-deps", "--ignore-requires-python", "--requirement", listed)
