@@ -142,7 +142,7 @@ class Gateway(Service):
         """Tell what came of the requests, and what the gateway sees of the cluster."""
         yield from request_metrics(self._counts)
         yield from step_metrics(*self._steps)
-        yield from cluster_metrics(self._view, self._fleets)
+        yield from cluster_metrics(self._view, self._fleets, self._performance)
 
     async def settled(self) -> None:
         """Wait for the models and the links: without them every request would be refused.

@@ -9,6 +9,7 @@ from gateway.aggregation import AggregationClient
 from gateway.cluster_view import ClusterView
 from gateway.counts import RequestCounts
 from gateway.dispatcher import Dispatcher
+from gateway.performance import Performance
 from gateway.preprocessing import PreprocessingClient
 from services.common.metrics.counts import Histogram, Key
 from services.common.metrics.families import MODEL, counter, gauge, histogram
@@ -97,8 +98,15 @@ def step_metrics(
     )
 
 
-def cluster_metrics(view: ClusterView, fleets: Mapping[str, Fleet[Any]]) -> Iterable[Metric]:
+def cluster_metrics(
+    view: ClusterView, fleets: Mapping[str, Fleet[Any]], performance: Performance
+) -> Iterable[Metric]:
     """Tell what the gateway sees of the cluster."""
+    yield gauge(
+        "facet_gateway_desired_shards",
+        "Shards of the present kind that the demand of the last minutes needs.",
+        performance.desired_shards(),
+    )
     yield gauge(
         "facet_gateway_ready", "1 while the gateway can answer something.", int(not view.unable())
     )

@@ -83,6 +83,10 @@ class Performance:
         record = self._shards.get(shard)
         return record.message(self._clock()) if record else None
 
+    def desired_shards(self) -> int:
+        """Return how many shards of the present kind the demand of late needs."""
+        return self._desired.shards(self._clock())
+
     def cluster(self) -> cluster_pb2.Performance:
         """Return what is shown of the cluster: its shards that can be reached, and what waits."""
         now = self._clock()

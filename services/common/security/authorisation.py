@@ -23,6 +23,7 @@ TABLE: Final[Mapping[str, tuple[str, ...]]] = {
     "facet.scheduler.v1.SchedulerService/Dispatch": ("gateway",),
     "facet.scheduler.v1.SchedulerService/Pull": ("inference",),
     "facet.inference.v1.InferenceService": ("gateway",),
+    "facet.inference.v1.InferenceService/WatchBatches": ("gateway", OPERATOR),
     "facet.aggregation.v1.AggregationService": ("gateway",),
     "facet.training.v1.TrainingWorkerService": ("training", OPERATOR),
     "facet.cluster.v1.ClusterService": _EVERYBODY,
@@ -31,7 +32,7 @@ TABLE: Final[Mapping[str, tuple[str, ...]]] = {
     "grpc.reflection.v1alpha.ServerReflection": _EVERYBODY,
 }
 """A gRPC service, or one method of it → who may call it. A person may start a training, and thus
-reserves its workers."""
+reserves its workers; and look at the batches of a shard, which tell times and sizes alone."""
 
 
 class Authorisation(Interceptor):

@@ -26,6 +26,7 @@ MAY = {
     "facet.scheduler.v1.SchedulerService/Dispatch": {"gateway"},
     "facet.scheduler.v1.SchedulerService/Pull": {"inference"},
     "facet.inference.v1.InferenceService": {"gateway"},
+    "facet.inference.v1.InferenceService/WatchBatches": {"gateway", OPERATOR},
     "facet.aggregation.v1.AggregationService": {"gateway"},
     "facet.training.v1.TrainingWorkerService": {"training", OPERATOR},
     "grpc.health.v1.Health": EVERYBODY,
