@@ -64,7 +64,7 @@ class Service:
     servicers: Sequence[Servicer] = ()
     """The gRPC services besides health and reflection."""
     interceptors: Sequence[Interceptor] = ()
-    """What looks at the calls, in this order, before what every process has."""
+    """What looks at the calls, in this order, after they were counted."""
     limits: Limits = Limits()
     """What clients may take of the process together."""
     shared_port: int = 0
@@ -175,7 +175,7 @@ class _Process:
         metrics = ProcessMetrics(self._name, settings.metrics_port, settings.tls_cert)
         server = Server(
             settings.max_message_bytes,
-            (*metrics.interceptors, *protection.interceptors),
+            metrics.interceptors,
             door.server_context if door else None,
         )
         if protection.has_tls or settings.health_port:
@@ -188,7 +188,7 @@ class _Process:
                 self._spawn(upkeep)
             with _settings_to_blame():
                 service = build(Context(instance, registry, trail, protection))
-            server.interceptors = (*service.interceptors, *server.interceptors)
+            server.interceptors += (*service.interceptors, *protection.interceptors)
             metrics.serve(server, service.metrics)
             await self._serve(server, service, instance, registry)
         finally:
