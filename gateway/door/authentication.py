@@ -1,18 +1,20 @@
 """Looks at every call before its request is read: who calls, and whether he may."""
 
 import time
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from gateway.door.caller import CALLER, Caller
 from gateway.door.keys import KeyRing
 from gateway.door.scopes import Access, needed
-from gateway.door.tokens import Tokens
 from services.common.credentials.api_keys import PREFIX
 from services.common.credentials.scopes import Scope
 from services.common.errors import ForbiddenError, UnauthenticatedError
 from services.common.http2.interceptor import Interceptor
 from services.common.http2.server_call import ServerCall
 from services.common.rpc.context import refusal
+
+if TYPE_CHECKING:
+    from gateway.door.tokens import Tokens
 
 _BEARER: Final = b"bearer "
 _PREFIX: Final = PREFIX.encode()
@@ -29,7 +31,7 @@ def check_good(caller: Caller) -> None:
 class Authentication(Interceptor):
     """Finds out who calls, by API key or token. No refusal quotes what was sent."""
 
-    def __init__(self, keys: KeyRing | None, tokens: Tokens | None) -> None:
+    def __init__(self, keys: KeyRing | None, tokens: "Tokens | None") -> None:
         """None: there are none of that kind."""
         self._keys = keys
         self._tokens = tokens

@@ -1,7 +1,7 @@
 """What of the door the settings ask for."""
 
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -10,11 +10,12 @@ from gateway.door.caller import CALLER
 from gateway.door.followed_file import FollowedFile
 from gateway.door.keys import KeyRing
 from gateway.door.quotas import Quotas, parse_quotas
-from gateway.door.token_keys import parse_token_keys
-from gateway.door.tokens import Issuer, Tokens
 from gateway.settings import GatewaySettings
 from services.common.credentials.key_file import parse_keys
 from services.common.http2.interceptor import Interceptor
+
+if TYPE_CHECKING:
+    from gateway.door.tokens import Tokens
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,10 @@ class Door:
                 FollowedFile(settings.api_keys, parse_keys, keys.use, "the API keys")
             )
         if settings.jwt_keys is not None:
+            # Cryptography takes a fifth of a second to import; without tokens nobody needs it.
+            from gateway.door.token_keys import parse_token_keys
+            from gateway.door.tokens import Issuer, Tokens
+
             issuer = Issuer(settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)
             tokens = Tokens(issuer)
             self._files.append(
