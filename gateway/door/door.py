@@ -1,6 +1,7 @@
 """What of the door the settings ask for."""
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -68,20 +69,21 @@ class Door:
 
     def _authenticate(self, settings: GatewaySettings) -> Authentication | None:
         keys: KeyRing | None = None
-        tokens: Tokens | None = None
         if settings.api_keys is not None:
             keys = KeyRing()
             self._files.append(
                 FollowedFile(settings.api_keys, parse_keys, keys.use, "the API keys")
             )
-        if settings.jwt_keys is not None:
-            # Cryptography takes a fifth of a second to import; without tokens nobody needs it.
-            from gateway.door.token_keys import parse_token_keys
-            from gateway.door.tokens import Issuer, Tokens
-
-            issuer = Issuer(settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)
-            tokens = Tokens(issuer)
-            self._files.append(
-                FollowedFile(settings.jwt_keys, parse_token_keys, tokens.use, "the token keys")
-            )
+        tokens = self._follow_token_keys(settings, settings.jwt_keys) if settings.jwt_keys else None
         return Authentication(keys, tokens) if keys or tokens else None
+
+    def _follow_token_keys(self, settings: GatewaySettings, file: Path) -> "Tokens":
+        # Cryptography takes a fifth of a second to import; without tokens nobody needs it.
+        from gateway.door.token_keys import parse_token_keys
+        from gateway.door.tokens import Issuer, Tokens
+
+        tokens = Tokens(
+            Issuer(settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)
+        )
+        self._files.append(FollowedFile(file, parse_token_keys, tokens.use, "the token keys"))
+        return tokens
