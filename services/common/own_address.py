@@ -10,8 +10,6 @@ import socket
 from collections.abc import Iterable
 from typing import Final
 
-import psutil
-
 from services.common.errors import ConfigurationError
 
 ELSEWHERE: Final = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -61,6 +59,8 @@ def _routed(family: socket.AddressFamily) -> str | None:
 
 
 def _addresses(family: socket.AddressFamily) -> list[str]:
+    import psutil  # most processes are told their address
+
     return [
         address.address
         for interface in psutil.net_if_addrs().values()
