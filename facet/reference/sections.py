@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic_settings import BaseSettings
 from typer.core import TyperGroup, TyperOption
 
+from facet.client.credentials import ClientSettings
 from facet.reference.variable import Variable, variable_of_option, variables_of
 from gateway.settings import GatewaySettings
 from services.common.settings import CommonSettings, ServiceSettings
@@ -66,7 +67,8 @@ def all_sections(command: Any) -> list[Section]:
         if kind not in SHARED.values()
     ]
     commands = Section("Commands", tuple(_options(command)))
-    return [*shared, *own, commands, Section("Development", DEVELOPMENT)]
+    clients = Section("Clients", tuple(variables_of(ClientSettings)))
+    return [*shared, *own, clients, commands, Section("Development", DEVELOPMENT)]
 
 
 def service_variables(service: str) -> list[Variable]:

@@ -93,7 +93,7 @@ def test_the_usual_gateway_need_not_be_there(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UnavailableError) as raised:
         told(ModelKey("cats", 1), nowhere)
     assert raised.value.reason == "UNREACHABLE"
-    monkeypatch.setattr(versions_served, "DEFAULT_GATEWAY", nowhere)
+    monkeypatch.setattr(versions_served, "DEFAULT_GATEWAY", Gateway(nowhere))
     assert f"no gateway answers at {nowhere}" in told(ModelKey("cats", 1), "")
     assert told(ModelKey("cats", 1), nowhere, 0) == ""
 
@@ -101,7 +101,7 @@ def test_the_usual_gateway_need_not_be_there(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_usual_gateway_may_serve_something_else(
     serving: RunningCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions_served, "DEFAULT_GATEWAY", serving.gateway)
+    monkeypatch.setattr(versions_served, "DEFAULT_GATEWAY", Gateway(serving.gateway))
     assert "may serve another model repository" in told(ModelKey("cats", 1), "", 0.3)
 
 

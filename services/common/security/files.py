@@ -61,13 +61,17 @@ class CertificateFacts:
 
 
 def complete_files(
-    certificate: Path | None, key: Path | None, ca: Path | None, prefix: str = "FACET_TLS"
+    certificate: Path | None, key: Path | None, ca: Path | None, prefix: str = "TLS"
 ) -> TlsFiles | None:
     """Return the files that settings name, None where they name none; all or none, else an error.
 
     Raises ConfigurationError.
     """
-    given = {f"{prefix}_CERT": certificate, f"{prefix}_KEY": key, f"{prefix}_CA": ca}
+    given = {
+        f"FACET_{prefix}_CERT": certificate,
+        f"FACET_{prefix}_KEY": key,
+        f"FACET_{prefix}_CA": ca,
+    }
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == len(given):
         return None

@@ -31,6 +31,10 @@ class Sink:
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """See asyncio.Transport."""
 
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """See asyncio.BaseTransport: of a socket there is nothing to tell."""
+        return default
+
     def write(self, _: bytes) -> None:
         """See asyncio.Transport."""
 

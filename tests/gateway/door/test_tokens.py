@@ -60,7 +60,7 @@ def test_good_tokens(file: Any, algorithm: str, kid: str | None) -> None:
     [
         ({"exp": None}, "CREDENTIALS_INVALID"),
         ({"exp": time.time() - LEEWAY_S - 5}, "CREDENTIALS_EXPIRED"),
-        ({"nbf": time.time() + LEEWAY_S + 600}, "CREDENTIALS_INVALID"),
+        ({"nbf": time.time() + 1e6}, "CREDENTIALS_INVALID"),
         ({"iss": "https://else.test"}, "CREDENTIALS_INVALID"),
         ({"iss": None}, "CREDENTIALS_INVALID"),
         ({"aud": "else"}, "CREDENTIALS_INVALID"),
