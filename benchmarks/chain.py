@@ -5,16 +5,13 @@ counts. The reference decodes and infers on as many threads of one process as th
 threads, with the same engine and pictures (benchmarks/in_process.py).
 """
 
-import os
-from functools import partial
 from typing import Final
 
-from benchmarks.clusters import SHARDS, cluster
-from benchmarks.in_process import InProcess, InProcessPlan
-from benchmarks.load import ClosedLoop, LoadPlan
+from benchmarks.clusters import SHARDS
+from benchmarks.in_process import InProcessPlan
 from benchmarks.measurement import Measurement
 from benchmarks.models import PHOTOGRAPHS, photograph_repository, test_data
-from benchmarks.pairs import Pairs, measure_pairs, spread
+from benchmarks.pairs import spread
 from benchmarks.report import (
     Options,
     cpu_lines,
@@ -24,8 +21,7 @@ from benchmarks.report import (
     report,
 )
 from benchmarks.requests import photographs, picture_requests
-from benchmarks.workers import worker
-from facet.launcher.plan import MALLOC_ENVIRONMENT
+from benchmarks.tls import Compared, compare, tls_figures, tls_lines
 
 CALLERS: Final = 32
 
@@ -40,25 +36,16 @@ def load_files() -> list[bytes]:
     return photographs(test_data())
 
 
-def measure(seconds: float) -> Pairs:
-    """Run both sides."""
+def measure(options: Options) -> Compared:
+    """Run both sides and, if asked for, TLS."""
     models = photograph_repository()
-    os.environ.update(MALLOC_ENVIRONMENT)  # of the worker processes
-    reference_plan = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=SHARDS)
-    with cluster(models) as running:
-        load_plan = LoadPlan(running.gateway, load_requests, 1, CALLERS, running.pids)
-        with (
-            worker(partial(ClosedLoop, load_plan)) as client,
-            worker(partial(InProcess, reference_plan)) as reference,
-        ):
-            pairs = measure_pairs(client.run, reference.run, seconds)
-        if running.deaths:
-            raise RuntimeError(f"processes died: {running.deaths}")
-    return pairs
+    reference = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=SHARDS)
+    return compare(reference, load_requests, CALLERS, options.seconds, tls=options.tls)
 
 
-def tell(options: Options, pairs: Pairs) -> None:
+def tell(options: Options, compared: Compared) -> None:
     """Print and write the figures."""
+    pairs, tls = compared.pairs, compared.tls
 
     def rate(measurement: Measurement) -> float:
         return measurement.images_per_s
@@ -84,6 +71,7 @@ def tell(options: Options, pairs: Pairs) -> None:
             **cpu_lines(costs, "an image"),
             "CPU of the reference": f"{sum(reference_cost.values()):,.0f} us an image",
             "ratio of the CPU times": f"{cpu_ratio:.3f}",
+            **(tls_lines(tls) if tls else {}),
             "other work on the machine": f"{others:.2f} cores",
         },
         {
@@ -99,14 +87,15 @@ def tell(options: Options, pairs: Pairs) -> None:
             "reference_batch": batch,
             "others_cores": others,
             "pairs": len(pairs.ours),
+            **({"tls": tls_figures(tls)} if tls else {}),
         },
     )
 
 
 def main() -> None:
     """Measure and tell."""
-    options = read_options("chain: all services against one process", seconds=6.0)
-    tell(options, measure(options.seconds))
+    options = read_options("chain: all services against one process", seconds=6.0, tls=True)
+    tell(options, measure(options))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,20 @@
 import asyncio
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from benchmarks.load import LoadPlan, RecognitionDoor
 from facet.launcher.local_cluster import LocalCluster, run_cluster
 from facet.launcher.plan import ClusterPlan
 from facet.launcher.supervisor import Death
+from services.common.security.identity import DEFAULT_TRUST_DOMAIN
+from services.common.security.lab import make_lab
 
 READY_S: Final = 120.0
 SHARDS: Final = 2
@@ -32,6 +36,13 @@ class Cluster:
     def pids(self) -> dict[str, int]:
         """Process name → process id of what runs now."""
         return self.cluster.pids
+
+    def load_plan(
+        self, requests: Callable[[], Sequence[bytes]], images: int, callers: int
+    ) -> LoadPlan:
+        """Return the plan of a load on it; see LoadPlan."""
+        door = partial(RecognitionDoor, tls_ca=self.cluster.tls_ca)
+        return LoadPlan(self.gateway, requests, images, callers, self.pids, door)
 
 
 def cluster_plan(
@@ -54,13 +65,18 @@ def cluster(
     models: Path,
     instances: Mapping[str, int] = MappingProxyType({}),
     settings: Mapping[str, str] = MappingProxyType({}),
+    *,
+    tls: bool = False,
 ) -> Iterator[Cluster]:
     """Run a cluster; ready when it yields, all processes gone afterwards.
 
-    Its supervisor lives on a thread and only waits.
+    Its supervisor lives on a thread and only waits. With `tls` all links and its door are TLS.
     """
     with tempfile.TemporaryDirectory(prefix="facet-benchmark-") as folder:
         plan = cluster_plan(Path(folder), models, instances, settings)
+        if tls:
+            plan = replace(plan, tls=plan.home / "tls")
+            make_lab(plan.home / "tls", DEFAULT_TRUST_DOMAIN)
         host = _Host(plan)
         thread = threading.Thread(target=host.main, name="cluster")
         thread.start()

@@ -5,17 +5,13 @@ one thread, with an engine of one thread, which is what a shard has. The differe
 way through the services costs a request that waits for nobody.
 """
 
-import os
-from functools import partial
 from typing import Final
 
 from benchmarks.chain import load_files, load_requests
-from benchmarks.clusters import cluster
-from benchmarks.in_process import InProcess, InProcessPlan
-from benchmarks.load import ClosedLoop, LoadPlan
+from benchmarks.in_process import InProcessPlan
 from benchmarks.measurement import Measurement
 from benchmarks.models import PHOTOGRAPHS, photograph_repository
-from benchmarks.pairs import Pairs, measure_pairs, spread
+from benchmarks.pairs import spread
 from benchmarks.report import (
     Options,
     cpu_lines,
@@ -24,28 +20,17 @@ from benchmarks.report import (
     read_options,
     report,
 )
-from benchmarks.workers import worker
-from facet.launcher.plan import MALLOC_ENVIRONMENT
+from benchmarks.tls import Compared, compare, tls_figures, tls_lines
 
 PAIRS: Final = 7
 """More than elsewhere: a difference of two medians is small beside either."""
 
 
-def measure(seconds: float) -> Pairs:
-    """Run both sides."""
+def measure(options: Options) -> Compared:
+    """Run both sides and, if asked for, TLS."""
     models = photograph_repository()
-    os.environ.update(MALLOC_ENVIRONMENT)  # of the worker processes
-    reference_plan = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=1, batch=1)
-    with cluster(models) as running:
-        load_plan = LoadPlan(running.gateway, load_requests, 1, 1, running.pids)
-        with (
-            worker(partial(ClosedLoop, load_plan)) as client,
-            worker(partial(InProcess, reference_plan)) as reference,
-        ):
-            pairs = measure_pairs(client.run, reference.run, seconds, PAIRS)
-        if running.deaths:
-            raise RuntimeError(f"processes died: {running.deaths}")
-    return pairs
+    reference = InProcessPlan(models, PHOTOGRAPHS, load_files, threads=1, batch=1)
+    return compare(reference, load_requests, 1, options.seconds, PAIRS, tls=options.tls)
 
 
 def _p50(measurement: Measurement) -> float:
@@ -56,8 +41,9 @@ def _p99(measurement: Measurement) -> float:
     return measurement.percentile_ms(99)
 
 
-def tell(options: Options, pairs: Pairs) -> None:
+def tell(options: Options, compared: Compared) -> None:
     """Print and write the figures."""
+    pairs, tls = compared.pairs, compared.tls
     overhead_p50, overhead_p99 = pairs.difference(_p50), pairs.difference(_p99)
     p50, p99 = spread(pairs.ours, _p50), spread(pairs.ours, _p99)
     reference_p50, reference_p99 = spread(pairs.reference, _p50), spread(pairs.reference, _p99)
@@ -77,6 +63,7 @@ def tell(options: Options, pairs: Pairs) -> None:
             "p99 in one process": reference_p99.text(2, "ms"),
             **cpu_lines(costs, "an image"),
             "CPU of the reference": f"{reference_cost:,.0f} us an image",
+            **(tls_lines(tls) if tls else {}),
             "other work on the machine": f"{others:.2f} cores",
         },
         {
@@ -92,14 +79,17 @@ def tell(options: Options, pairs: Pairs) -> None:
             "overhead_cpu_us_per_image": round(overhead_cpu, 1),
             "others_cores": others,
             "pairs": len(pairs.ours),
+            **({"tls": tls_figures(tls)} if tls else {}),
         },
     )
 
 
 def main() -> None:
     """Measure and tell."""
-    options = read_options("latency: what the way through all services costs", seconds=4.0)
-    tell(options, measure(options.seconds))
+    options = read_options(
+        "latency: what the way through all services costs", seconds=4.0, tls=True
+    )
+    tell(options, measure(options))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
 import grpc
@@ -30,11 +31,18 @@ class Door(Protocol):
         """Close its connections."""
 
 
-class RecognitionDoor:
-    """Recognize, on one channel."""
+def open_channel(address: str, tls_ca: Path | None = None) -> grpc.aio.Channel:
+    """Return a channel: TLS where there is a PEM file of authorities, else plain text."""
+    if tls_ca is None:
+        return grpc.aio.insecure_channel(address)
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(tls_ca.read_bytes()))
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address)
+
+class RecognitionDoor:
+    """Recognize, on one channel; see `open_channel`."""
+
+    def __init__(self, address: str, tls_ca: Path | None = None) -> None:
+        self._channel = open_channel(address, tls_ca)
         # Requests are serialised beforehand: what is left of the client is sending and parsing.
         self._call: Call = self._channel.unary_unary(
             RECOGNIZE, response_deserializer=recognition_pb2.RecognizeResponse.FromString

@@ -21,10 +21,15 @@ class Options:
     seconds: float
     """Of each measurement."""
     json: Path | None
+    tls: bool = False
+    """TLS is measured beside plain text."""
 
 
-def read_options(description: str, seconds: float) -> Options:
-    """Return the options of the command line; `seconds` is the default."""
+def read_options(description: str, seconds: float, *, tls: bool = False) -> Options:
+    """Return the options of the command line; `seconds` is the default.
+
+    `tls`: there is an option --tls.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--seconds",
@@ -33,10 +38,14 @@ def read_options(description: str, seconds: float) -> Options:
         help="seconds of each measurement (default: %(default)g)",
     )
     parser.add_argument("--json", type=Path, help="file for the figures")
+    if tls:
+        parser.add_argument(
+            "--tls", action="store_true", help="measure TLS on all links beside plain text, too"
+        )
     given = parser.parse_args()
     if given.seconds <= 0:
         parser.error("--seconds must be above 0")
-    return Options(given.seconds, given.json)
+    return Options(given.seconds, given.json, tls and given.tls)
 
 
 def report(

@@ -6,13 +6,13 @@ process on the same cores; StreamRecognize spares it most of a call, so that it 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from benchmarks.clusters import SHARDS, Cluster, cluster
+from benchmarks.clusters import SHARDS, Cluster
 from benchmarks.load import ClosedLoop, LoadPlan
 from benchmarks.measurement import Measurement
 from benchmarks.models import DIGITS, digits_repository
@@ -28,12 +28,15 @@ from benchmarks.report import (
 )
 from benchmarks.requests import digit_files, digit_pixels, picture_requests, tensor_requests
 from benchmarks.stream_load import StreamLoad
+from benchmarks.tls import PLAIN, TLS, plain_and_tls, tls_figures, tls_lines
 from benchmarks.workers import worker
 from facet.launcher.plan import MALLOC_ENVIRONMENT
 
 CALLERS: Final = 64
 BATCH: Final = 32
 BATCH_CALLERS: Final = 16
+STREAM: Final = "stream"
+REFERENCE: Final = "monolith"
 
 
 def load_pictures() -> list[bytes]:
@@ -76,32 +79,48 @@ class Results:
     """By the name of the kind."""
     stream: Sequence[Measurement]
     """StreamRecognize, one tensor a request."""
+    tls: Mapping[str, Pairs] = field(default_factory=dict)
+    """With TLS and in plain text, by the name of the kind, or "stream"; empty: not asked for."""
 
 
-def measure(seconds: float) -> Results:
-    """Run all kinds on both sides in turn."""
+Side = Callable[[float], Measurement]
+
+
+def measure(options: Options) -> Results:
+    """Run all kinds on both sides in turn and, if asked for, with TLS."""
     models = digits_repository()
     os.environ.update(MALLOC_ENVIRONMENT)  # of the worker processes
     with ExitStack() as stack:
-        running = stack.enter_context(cluster(models))
+        running = stack.enter_context(plain_and_tls(models, tls=options.tls))
         address, pid = stack.enter_context(monolith(models, DIGITS, SHARDS))
-        sides = []
+        sides: dict[tuple[str, str], Side] = {}
         for kind in KINDS:
-            for where, pids in ((running.gateway, running.pids), (address, {"monolith": pid})):
-                plan = LoadPlan(where, kind.requests, kind.images, kind.callers, pids)
-                sides.append(stack.enter_context(worker(partial(ClosedLoop, plan))).run)
-        plan = _stream_plan(running)
-        sides.append(stack.enter_context(worker(partial(StreamLoad, plan))).run)
-        measured = measure_rounds(sides, seconds)
-        if running.deaths:
-            raise RuntimeError(f"processes died: {running.deaths}")
-    both = zip(measured[:-1:2], measured[1:-1:2], strict=True)
-    pairs = {kind.name: Pairs(*sides) for kind, sides in zip(KINDS, both, strict=True)}
-    return Results(pairs, measured[-1])
+            asked = (kind.requests, kind.images, kind.callers)
+            plans = {side: each.load_plan(*asked) for side, each in running.items()}
+            plans[REFERENCE] = LoadPlan(address, *asked, {"monolith": pid})
+            for side, plan in plans.items():
+                client = stack.enter_context(worker(partial(ClosedLoop, plan)))
+                sides[kind.name, side] = client.run
+        for side, each in running.items():
+            sides[STREAM, side] = stack.enter_context(worker(_stream(each))).run
+        measured = measure_rounds(list(sides.values()), options.seconds)
+    return _results(dict(zip(sides, measured, strict=True)))
 
 
-def _stream_plan(running: Cluster) -> LoadPlan:
-    return LoadPlan(running.gateway, load_tensors, 1, CALLERS, running.pids)
+def _stream(running: Cluster) -> Callable[[], StreamLoad]:
+    plan = running.load_plan(load_tensors, 1, CALLERS)
+    return partial(StreamLoad, plan, running.cluster.tls_ca)
+
+
+def _results(measured: Mapping[tuple[str, str], Sequence[Measurement]]) -> Results:
+    names = [kind.name for kind in KINDS]
+    pairs = {name: Pairs(measured[name, PLAIN], measured[name, REFERENCE]) for name in names}
+    tls = {
+        name: Pairs(measured[name, TLS], measured[name, PLAIN])
+        for name in (*names, STREAM)
+        if (name, TLS) in measured
+    }
+    return Results(pairs, measured[STREAM, PLAIN], tls)
 
 
 def _rate(measurement: Measurement) -> float:
@@ -136,11 +155,14 @@ def tell(options: Options, results: Results) -> None:
         }
     stream = spread(results.stream, _rate)
     lines["stream, tensor"] = stream.text(0, "img/s")
+    for name, pairs in results.tls.items():
+        lines |= {f"{name}, {each}": text for each, text in tls_lines(pairs).items()}
     both_sides = [
         each for pairs in results.pairs.values() for each in (*pairs.ours, *pairs.reference)
     ]
     others = others_cores([*both_sides, *results.stream])
     lines["other work on the machine"] = f"{others:.2f} cores"
+    tls = {name: tls_figures(pairs) for name, pairs in results.tls.items()}
     tensor, batch = results.pairs["tensor"], results.pairs["batch32"]
     report(
         options,
@@ -154,6 +176,7 @@ def tell(options: Options, results: Results) -> None:
             "stream_cpu_us_per_image": cpu_us_per_image(results.stream),
             "batch32_img_per_s": spread(batch.ours, _rate).median,
             **figures,
+            **({"tls": tls} if tls else {}),
             "others_cores": others,
             "pairs": len(tensor.ours),
         },
@@ -162,8 +185,10 @@ def tell(options: Options, results: Results) -> None:
 
 def main() -> None:
     """Measure and tell."""
-    options = read_options("small: requests that cost more than their pictures", seconds=3.0)
-    tell(options, measure(options.seconds))
+    options = read_options(
+        "small: requests that cost more than their pictures", seconds=3.0, tls=True
+    )
+    tell(options, measure(options))
 
 
 if __name__ == "__main__":

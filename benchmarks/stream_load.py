@@ -4,11 +4,12 @@ import asyncio
 import itertools
 import os
 import time
+from pathlib import Path
 
 import grpc
 import uvloop
 
-from benchmarks.load import LoadPlan
+from benchmarks.load import LoadPlan, open_channel
 from benchmarks.measurement import Measurement, Window, warm_s
 from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 
@@ -16,8 +17,10 @@ from facet.recognition.v1 import recognition_pb2, recognition_pb2_grpc
 class StreamLoad:
     """Load from one process, on one stream. Every answer is parsed and checked."""
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, tls_ca: Path | None = None) -> None:
+        """`tls_ca`: see `open_channel`."""
         self._plan = plan
+        self._tls_ca = tls_ca
         self._requests = itertools.cycle(
             recognition_pb2.RecognizeRequest.FromString(each) for each in plan.requests()
         )
@@ -33,7 +36,7 @@ class StreamLoad:
 
     async def _run(self, seconds: float) -> Measurement:
         window = Window({**self._plan.pids, "client": os.getpid()})
-        async with grpc.aio.insecure_channel(self._plan.address) as channel:
+        async with open_channel(self._plan.address, self._tls_ca) as channel:
             stub = recognition_pb2_grpc.RecognitionServiceStub(channel)
             stream = stub.StreamRecognize()
             exchange = asyncio.create_task(self._exchange(stream, window))

@@ -7,7 +7,8 @@ import pytest
 LONG = frozenset(
     {
         *("test_chain", "test_ensemble", "test_faults", "test_hosts", "test_latency", "test_model"),
-        *("test_peers", "test_rollout", "test_startup", "test_tracing", "test_training"),
+        *("test_peers", "test_rollout", "test_startup", "test_tls", "test_tracing"),
+        "test_training",
     }
 )
 """Their short forms take half a minute each all the same: they start clusters again and again."""

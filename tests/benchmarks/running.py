@@ -10,13 +10,16 @@ from typing import Any
 TIMEOUT_S = 280.0
 
 
-def figures(name: str, folder: Path, *, seconds: float = 1.0, **environment: str) -> dict[str, Any]:
+def figures(
+    name: str, folder: Path, *options: str, seconds: float = 1.0, **environment: str
+) -> dict[str, Any]:
     """Return the JSON that `python -m benchmarks.NAME --seconds N` writes; fails when it does."""
     file = folder / f"{name}.json"
     run = subprocess.run(
         (
             *(sys.executable, "-m", f"benchmarks.{name}"),
             *("--seconds", str(seconds), "--json", str(file)),
+            *options,
         ),
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from tests.reasons import reason_of
 def crashing(make_plan: Callable[..., ClusterPlan]) -> Iterator[RunningCluster]:
     """A cluster whose decoders die on the poison picture, and hang on another."""
     modules = {**MODULES, "preprocessing": "tests.cluster.crashing_preprocessing"}
-    settings = {"FACET_DECODE_S": "2"}
+    settings = {"FACET_DECODE_S": "1"}
     plan = make_plan(modules=modules, instances={"inference": 1}, settings=settings)
     with run(plan) as running:
         yield running

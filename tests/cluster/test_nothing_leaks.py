@@ -22,7 +22,7 @@ from facet.recognition.v1 import recognition_pb2
 from services.common.credentials.api_keys import new_key
 from services.common.credentials.key_file import write_keys
 from services.common.credentials.scopes import Scope
-from tests.cluster.commands import facet, says
+from tests.cluster.commands import facet_here, says
 from tests.cluster.crashing_preprocessing import FAULTY, POISON
 from tests.cluster.running import RunningCluster, run
 from tests.gateway.door.issuer import token, token_settings
@@ -182,11 +182,11 @@ def test_commands_send_the_key_of_the_environment_or_of_a_file(
     picture.write_bytes(pictures()[0])
     file.write_text(f"{guarded.admin}\n")
     by_file = ("--api-key-file", str(file))
-    done = facet("classify", str(picture), *gateway, *by_file, FACET_API_KEY="wrong")
+    done = facet_here("classify", str(picture), *gateway, *by_file, FACET_API_KEY="wrong")
     assert done.returncode == 0, done.stderr
-    without = facet("wait", *gateway, FACET_API_KEY="")
+    without = facet_here("wait", *gateway, FACET_API_KEY="")
     assert without.returncode == 1
     assert says(without, "this gateway asks for a credential")
-    forbidden = facet("status", *gateway, FACET_API_KEY=guarded.key)
+    forbidden = facet_here("status", *gateway, FACET_API_KEY=guarded.key)
     assert forbidden.returncode == 1
     assert says(forbidden, "must have the scope admin")

@@ -16,8 +16,11 @@ import pytest
 
 from facet.launcher.plan import ClusterPlan
 from facet.recognition.v1 import recognition_pb2_grpc
+from services.common.errors import FacetError
+from services.common.registry import Instance, open_registry
 from services.common.security.files import files_in
 from services.common.security.lab import make_lab
+from services.common.settings import CommonSettings, read_settings
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.running import run
 from tests.conftest import ROOT
@@ -147,7 +150,6 @@ def until_checked(consul: StrictConsul, check: str) -> Any:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "no token given"),
         ({"FACET_CONSUL_TOKEN_FILE": "/none/at/all"}, "FACET_CONSUL_TOKEN_FILE=/none/at/all"),
         ({"FACET_CONSUL_CA": ""}, "its certificate is refused"),
         ({"FACET_CONSUL_CERT": "", "FACET_CONSUL_KEY": ""}, "cannot be reached"),
@@ -155,13 +157,32 @@ def until_checked(consul: StrictConsul, check: str) -> Any:
         ({"FACET_REGISTRY": "consul://127.0.0.1:1"}, "consuls://host:port"),
     ],
 )
-def test_who_cannot_come_in_says_why(
-    consul: StrictConsul, tmp_path: Path, settings: dict[str, str], said: str
+async def test_who_cannot_come_in_is_told_why(
+    consul: StrictConsul, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
 ) -> None:
-    environment = {**os.environ, **consul.settings("aggregation"), "FACET_HOME": str(tmp_path)}
+    for name, value in {**consul.settings("aggregation"), **settings}.items():
+        monkeypatch.setenv(name, value)
+    given = read_settings(CommonSettings)
+    with pytest.raises(FacetError) as raised:
+        await _register(given)
+    assert said in str(raised.value)
+
+
+async def _register(given: CommonSettings) -> None:
+    """Open the registry and register, as a process does when it starts."""
+    registry = open_registry(given.registry_url, given.consul_access)
+    try:
+        await registry.register(Instance("aggregation", "a-1", "127.0.0.1", 1))
+    finally:
+        await registry.close()
+
+
+def test_a_process_that_cannot_come_in_ends_and_says_why(
+    consul: StrictConsul, tmp_path: Path
+) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "services.aggregation"],
-        env={**environment, **settings},
+        env={**os.environ, **consul.settings("aggregation"), "FACET_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -169,5 +190,5 @@ def test_who_cannot_come_in_says_why(
         cwd=ROOT,
     )
     assert done.returncode != 0
-    assert said in done.stderr
+    assert "no token given" in done.stderr
     assert "Traceback" not in done.stderr

@@ -32,7 +32,7 @@ from tests.models.contents import SPEC
 def png(side: int) -> bytes:
     """A picture that is black."""
     file = io.BytesIO()
-    Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(file, "PNG")
+    Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -88,7 +88,7 @@ def files(folder: str) -> dict[str, str]:
 
 def memory() -> dict[str, str]:
     """A picture that needs more than there is, between others."""
-    small, large = png(64), png(6_000)
+    small, large = png(64), png(5_000)
     prepare(small, SPEC, Limits())
     limit_memory(64 << 20)
     limits = Limits()

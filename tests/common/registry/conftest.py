@@ -50,8 +50,10 @@ async def opened() -> AsyncIterator[OpenRegistry]:
     """Opens registries and closes them after the test."""
     registries = []
 
-    def open_one(url: str, consul_token: str | None = None) -> Registry:
-        registries.append(open_registry(url, ConsulAccess(consul_token)))
+    def open_one(
+        url: str, consul_token: str | None = None, token_file: Path | None = None
+    ) -> Registry:
+        registries.append(open_registry(url, ConsulAccess(consul_token, token_file)))
         return registries[-1]
 
     yield open_one

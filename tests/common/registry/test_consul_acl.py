@@ -86,6 +86,28 @@ async def test_a_token_that_consul_does_not_know_is_refused(
         await registry.get("key")
 
 
+async def test_a_token_file_is_read_again_when_it_changes(
+    strict_consul: ConsulServer, token: str, opened: OpenRegistry, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    registry = opened(strict_consul.url(), token_file=file)
+    with pytest.raises(RegistryError, match=r"FACET_CONSUL_TOKEN_FILE=.*cannot be read"):
+        await registry.get("key")
+    file.write_text("11111111-2222-3333-4444-555555555555\n")
+    async with aclosing(registry.watch("gateway")) as views:
+        assert await anext(views) == View((), reachable=False)
+        file.write_text(f"{token}\n")  # what runs already goes on with it
+        await until(views, lambda view: view.reachable)
+        await registry.register(Instance("gateway", "g-1", "127.0.0.1", 1))
+        await until(views, lambda view: len(view.instances) == 1)
+        beside = tmp_path / "new"
+        beside.write_text("11111111-2222-3333-4444-555555555555\n")
+        beside.replace(file)
+        with pytest.raises(RegistryError, match=r"the token given.*ACL not found"):
+            await registry.get("key")
+        file.write_text(f"{token}\n")  # by which it leaves
+
+
 async def test_the_environments_token_is_not_used(
     strict_consul: ConsulServer,
     token: str,

@@ -15,10 +15,14 @@ import numpy as np
 import psutil
 import pytest
 
+from facet.cli.training_workers import parse_workers
 from facet.launcher.training_workers import LocalWorkers
 from services.common.errors import InvalidRequestError, UnavailableError
 from services.common.models.repository import ModelRepository
 from services.common.registry import open_registry
+from services.common.security.files import TlsFiles, files_in
+from services.common.security.identity import DEFAULT_TRUST_DOMAIN
+from services.common.security.lab import make_lab
 from services.training.data.dataset import Dataset
 from services.training.distributed.sources import RegisteredWorkers
 from services.training.distributed.worker import NAME
@@ -174,18 +178,34 @@ def train_workers(registry: str, home: Path, count: int) -> Iterator[None]:
                 assert worker.wait(PATIENCE_S) == 0
 
 
+def show_certificate(monkeypatch: pytest.MonkeyPatch, files: TlsFiles) -> None:
+    """Have the files in the settings, of the workers and of whoever trains."""
+    monkeypatch.setenv("FACET_TLS_CERT", str(files.certificate))
+    monkeypatch.setenv("FACET_TLS_KEY", str(files.key))
+    monkeypatch.setenv("FACET_TLS_CA", str(files.ca))
+
+
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("kind", ["directory", "consul"])
+@pytest.mark.parametrize("kind", ["directory", "consul-tls"])
 def test_registered_workers_serve_one_training_after_the_other(
-    kind: str, digits: Dataset, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str,
+    digits: Dataset,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    there = 2
-    if kind == "consul":
+    there, tls = 2, None
+    if kind == "consul-tls":
         registry, there = request.getfixturevalue("consul_url"), 1
+        make_lab(tmp_path / "tls", DEFAULT_TRUST_DOMAIN)
+        show_certificate(monkeypatch, files_in(tmp_path / "tls", "training"))
+        asked = parse_workers("registry:2", tmp_path, registry)
+        assert asked is not None
+        tls = asked.tls
     else:
         registry = (tmp_path / "registry").as_uri()
     repository, listener = ModelRepository(tmp_path / "models"), Listener()
-    source = RegisteredWorkers(registry, 2, patience_s=PATIENCE_S if there == 2 else 1.0)
+    source = RegisteredWorkers(registry, 2, patience_s=PATIENCE_S if there == 2 else 1.0, tls=tls)
     options = RunOptions(workers=source, cadence=CADENCE)
     hot = dataclasses.replace(LONG, epochs=2, learning_rate=1e38)
     short = dataclasses.replace(LONG, epochs=2)
@@ -195,6 +215,10 @@ def test_registered_workers_serve_one_training_after_the_other(
             with pytest.raises(InvalidRequestError, match="diverged in epoch 1") as raised:
                 train_and_publish(repository, "digits", digits, hot, listener, one)
             assert raised.value.reason == "TRAINING_DIVERGED"
+        else:
+            plain = RunOptions(workers=RegisteredWorkers(registry, 1, patience_s=0.2))
+            with pytest.raises(UnavailableError, match="no training worker"):
+                train_and_publish(repository, "digits", digits, short, listener, plain)
         manifest = train_and_publish(repository, "digits", digits, short, listener, options)
     # One worker learns what two would have learned.
     assert listener.notices == (["training with 1 of 2 workers"] if there == 1 else [])
