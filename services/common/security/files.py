@@ -60,18 +60,12 @@ class CertificateFacts:
         return (self.not_after - datetime.now(UTC)).total_seconds() / 86_400
 
 
-def complete_files(
-    certificate: Path | None, key: Path | None, ca: Path | None, prefix: str = "TLS"
-) -> TlsFiles | None:
+def complete_files(certificate: Path | None, key: Path | None, ca: Path | None) -> TlsFiles | None:
     """Return the files that settings name, None where they name none; all or none, else an error.
 
     Raises ConfigurationError.
     """
-    given = {
-        f"FACET_{prefix}_CERT": certificate,
-        f"FACET_{prefix}_KEY": key,
-        f"FACET_{prefix}_CA": ca,
-    }
+    given = {"FACET_TLS_CERT": certificate, "FACET_TLS_KEY": key, "FACET_TLS_CA": ca}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == len(given):
         return None

@@ -45,6 +45,10 @@ class Sink:
         """See asyncio.Transport."""
         return self._closing
 
+    def can_write_eof(self) -> bool:
+        """See asyncio.Transport."""
+        return True
+
     def write_eof(self) -> None:
         """See asyncio.Transport; the peer closes, too."""
         self.abort()
