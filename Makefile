@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 UV := $(BIN)/uv
 
-.PHONY: demo test lint protos reference consul images bench lock clean
+.PHONY: demo test lint protos reference consul kustomize images bench lock clean
 
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
@@ -27,6 +27,9 @@ reference: $(VENV)/.installed-dev
 
 consul:
 	.ci/tools/build.sh
+
+kustomize:
+	.ci/tools/kustomize.sh
 
 # Options of `build`, such as --build-arg or --network, can be given in IMAGE_OPTIONS.
 CONTAINER_ENGINE ?= $(firstword $(foreach e,podman docker,$(if $(shell command -v $(e)),$(e))))

@@ -1,10 +1,11 @@
 # Aggregation: puts the answers of the shards together.
 #   docker build -f docker/aggregation.Dockerfile -t facet-aggregation .
 ARG PYTHON=3.11-slim-bookworm
+ARG BUILD_PYTHON=3.11-bookworm
 
-FROM python:${PYTHON} AS build
+FROM python:${BUILD_PYTHON} AS build
 WORKDIR /src
-COPY docker/install.sh docker/
+COPY docker/install.sh docker/trim.py docker/
 COPY pyproject.toml constraints.txt ./
 ARG EXTRAS="tracing"
 RUN docker/install.sh dependencies ${EXTRAS}

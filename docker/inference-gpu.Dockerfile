@@ -2,10 +2,11 @@
 # `--gpus 1` (docker) or `--device nvidia.com/gpu=0` (podman).
 #   docker build -f docker/inference-gpu.Dockerfile -t facet-inference-gpu .
 ARG PYTHON=3.11-slim-bookworm
+ARG BUILD_PYTHON=3.11-bookworm
 
-FROM python:${PYTHON} AS build
+FROM python:${BUILD_PYTHON} AS build
 WORKDIR /src
-COPY docker/install.sh docker/
+COPY docker/install.sh docker/trim.py docker/
 COPY pyproject.toml constraints.txt ./
 ARG EXTRAS="gpu s3 tracing"
 RUN docker/install.sh dependencies ${EXTRAS}

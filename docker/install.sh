@@ -1,6 +1,7 @@
 #!/bin/sh
 # The build stage of every image: makes /opt/facet, a virtual environment that the image's final
-# stage copies as it is. The base image's Python is the one that runs it, so nothing else comes.
+# stage copies as it is, with the same version of Python; it needs a C compiler, so its base is
+# the larger one.
 #
 #   install.sh dependencies EXTRA...   what pyproject.toml asks for, at the versions in
 #                                      constraints.txt: the layer that seldom changes
@@ -22,12 +23,11 @@ dependencies)
     # shellcheck disable=SC2086  # several words are meant
     "$TOOLS/bin/uv" pip install --no-cache --python "$VENV/bin/python" \
         --constraint constraints.txt --requirement pyproject.toml $extras
-    # A fifth of numpy, and more of the others, are their own tests.
-    find "$VENV/lib" -type d -name tests \
-        \( -path '*/numpy/*' -o -path '*/scipy/*' -o -path '*/sklearn/*' -o -path '*/psutil/*' \
-        -o -path '*/matplotlib/*' -o -path '*/keras/*' \) -prune -exec rm -rf {} +
-    # Compiled here, since containers do not write to their root file system.
-    "$VENV/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$VENV/lib"
+    "$VENV/bin/python" docker/trim.py "$VENV"/lib/python3*/site-packages
+    # Compiled here, since containers do not write to their root file system; but for the hundreds
+    # of languages that rich could colour.
+    "$VENV/bin/python" -m compileall -q -j 0 -x /pygments/lexers/ \
+        --invalidation-mode unchecked-hash "$VENV/lib"
     ;;
 project)
     "$TOOLS/bin/uv" pip install --no-cache --python "$VENV/bin/python" --no-deps .

@@ -1,10 +1,11 @@
 # Preprocessing: encoded pictures in, pixels out.
 #   docker build -f docker/preprocessing.Dockerfile -t facet-preprocessing .
 ARG PYTHON=3.11-slim-bookworm
+ARG BUILD_PYTHON=3.11-bookworm
 
-FROM python:${PYTHON} AS build
+FROM python:${BUILD_PYTHON} AS build
 WORKDIR /src
-COPY docker/install.sh docker/
+COPY docker/install.sh docker/trim.py docker/
 COPY pyproject.toml constraints.txt ./
 ARG EXTRAS="preprocessing tracing"
 RUN docker/install.sh dependencies ${EXTRAS}

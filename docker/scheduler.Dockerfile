@@ -1,10 +1,11 @@
 # The scheduler: decides which pieces of work run where and when.
 #   docker build -f docker/scheduler.Dockerfile -t facet-scheduler .
 ARG PYTHON=3.11-slim-bookworm
+ARG BUILD_PYTHON=3.11-bookworm
 
-FROM python:${PYTHON} AS build
+FROM python:${BUILD_PYTHON} AS build
 WORKDIR /src
-COPY docker/install.sh docker/
+COPY docker/install.sh docker/trim.py docker/
 COPY pyproject.toml constraints.txt ./
 ARG EXTRAS="tracing"
 RUN docker/install.sh dependencies ${EXTRAS}

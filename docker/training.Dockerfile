@@ -2,10 +2,11 @@
 # for: `docker run facet-training train digits`.
 #   docker build -f docker/training.Dockerfile -t facet-training .
 ARG PYTHON=3.11-slim-bookworm
+ARG BUILD_PYTHON=3.11-bookworm
 
-FROM python:${PYTHON} AS build
+FROM python:${BUILD_PYTHON} AS build
 WORKDIR /src
-COPY docker/install.sh docker/
+COPY docker/install.sh docker/trim.py docker/
 COPY pyproject.toml constraints.txt ./
 ARG EXTRAS="training s3 tracing"
 RUN docker/install.sh dependencies ${EXTRAS}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import SOURCES, find_tool, tools_folder
+from tests.tools import SOURCES, find_tool, kustomize_folder, tools_folder
 
 
-def _build(cache: Path, path: str) -> "subprocess.CompletedProcess[str]":
+def _build(cache: Path, path: str, script: str = "build.sh") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [SOURCES / "build.sh"],
+        [SOURCES / script],
         env={"PATH": path, "HOME": str(cache), "FACET_TOOLS": str(cache)},
         capture_output=True,
         text=True,
@@ -31,6 +31,16 @@ def test_what_is_built_is_found_where_the_tests_look(
     built = _build(tmp_path, os.environ["PATH"])
     assert (built.returncode, built.stdout, built.stderr) == (0, f"{folder}\n", "")
     assert find_tool("consul") == folder / "consul"
+
+
+def test_kustomize_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_TOOLS", str(tmp_path))
+    folder = kustomize_folder()
+    folder.mkdir()
+    (folder / "kustomize").touch(mode=0o755)
+    built = _build(tmp_path, os.environ["PATH"], "kustomize.sh")
+    assert (built.returncode, built.stdout, built.stderr) == (0, f"{folder}\n", "")
+    assert find_tool("kustomize") == folder / "kustomize"
 
 
 def test_without_go_the_build_says_so(tmp_path: Path) -> None:

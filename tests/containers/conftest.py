@@ -11,10 +11,18 @@ import pytest
 
 from tests.conftest import ROOT, need
 from tests.containers.engine import Engine, running_engine
-from tests.containers.supplies import base_archive, build_options, cache_folder, facet_version
+from tests.containers.supplies import (
+    BUILD_PACKAGES,
+    PACKAGES,
+    base_archive,
+    build_options,
+    cache_folder,
+    facet_version,
+)
 
 TOOLS: Final = ("podman", "runc", "mmdebstrap", "iptables", "nsenter", "ip", "make")
 BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
+BASES: Final = {BASE: PACKAGES, "docker.io/library/python:3.11-bookworm": BUILD_PACKAGES}
 IMAGES: Final = ("gateway", "scheduler", "preprocessing", "aggregation", "inference")
 
 
@@ -27,9 +35,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         need("containers", "they are run as root, to look into them from outside")
     folder = tmp_path_factory.mktemp("containers")
     with running_engine(cache_folder() / "storage", folder) as running:
-        if running("image", "exists", BASE, check=False).returncode:
-            running("import", str(base_archive()), BASE)
+        for base, packages in BASES.items():
+            _import(running, base, base_archive(packages))
         yield running
+
+
+def _import(engine: Engine, base: str, archive: Path) -> None:
+    """Make a base of an archive, unless the storage has that from an earlier run."""
+    label = f"org.facet.archive={archive.stem}"
+    found = engine("images", "--quiet", f"--filter=reference={base}", f"--filter=label={label}")
+    if not found.stdout.strip():
+        engine("import", f"--change=LABEL {label}", str(archive), base)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,14 @@ from typing import Final
 from tests.conftest import ROOT
 
 SUITE: Final = "bookworm"
-PACKAGES: Final = "usr-is-merged,python3,python3-venv,ca-certificates"
+PACKAGES: Final = "usr-is-merged,python3,ca-certificates"
+PERL: Final = (
+    *("usrmerge", "libfile-find-rule-perl", "libnumber-compare-perl", "libtext-glob-perl"),
+    *("perl", "libperl5.36", "perl-modules-5.36", "libgdbm-compat4"),
+)
+"""Comes before usr-is-merged makes it needless; the base of Docker's library has none of it."""
+BUILD_PACKAGES: Final = f"{PACKAGES},python3-venv,gcc,libc6-dev"
+"""What the larger base of the build stage has besides: a compiler."""
 LEFT_OUT: Final = ("doc", "man", "locale")
 EXTRAS: Final = ("preprocessing", "s3", "tracing", "inference", "training")
 BUILD_TOOLS: Final = ("hatchling", "uv==0.13.9")
@@ -31,14 +38,16 @@ def cache_folder() -> Path:
     return folder
 
 
-def base_archive() -> Path:
-    """Return the file system of a slim Debian with its own Python 3.11, as a tar file."""
-    archive = cache_folder() / f"{SUITE}-{_key(PACKAGES.encode())}.tar"
+def base_archive(packages: str) -> Path:
+    """Return the file system of a small Debian with these packages, as a tar file."""
+    archive = cache_folder() / f"{SUITE}-{_key(packages.encode())}.tar"
     if not archive.exists():
         with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             made = Path(folder, "base.tar")
             options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
-            _run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", *options, SUITE, made)
+            lean = f'--customize-hook=chroot "$1" dpkg --purge {" ".join(PERL)}'
+            words = ("--variant=minbase", f"--include={packages}", lean, *options)
+            _run("mmdebstrap", *words, SUITE, made)
             made.rename(archive)
     return archive
 

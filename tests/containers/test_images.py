@@ -12,11 +12,10 @@ MOST_MB = {
     "gateway": 350,
     "scheduler": 350,
     "aggregation": 350,
-    "preprocessing": 530,
+    "preprocessing": 350,
     "inference": 500,
 }
-"""With the base of the tests, which is larger than the one of Docker's library by Perl. A third of
-preprocessing is OpenCV with the video codecs that its wheel links."""
+"""With the base of the tests, which weighs about what that of Docker's library does."""
 
 
 @pytest.mark.timeout(1800)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tests.conftest import ROOT, need
+from tests.tools import find_tool
 
 FOLDER = ROOT / "docker" / "kubernetes"
 OVERLAYS = ("cpu", "gpu")
@@ -20,10 +21,10 @@ Document = dict[str, Any]
 
 def render(folder: Path) -> list[Document]:
     """Return what kustomize makes of a folder; skips the test where there is no kustomize."""
-    kubectl, kustomize = shutil.which("kubectl"), shutil.which("kustomize")
+    kubectl, kustomize = shutil.which("kubectl"), find_tool("kustomize")
     if kubectl is None and kustomize is None:
-        need("kustomize", "there is neither kustomize nor kubectl on the PATH")
-    command = [kustomize, "build"] if kustomize else [str(kubectl), "kustomize"]
+        need("kustomize", "there is neither kustomize nor kubectl; `make kustomize` builds one")
+    command = [str(kustomize), "build"] if kustomize else [str(kubectl), "kustomize"]
     done = subprocess.run([*command, folder], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
