@@ -50,10 +50,10 @@ def pod_of(
 
 
 def _volume(volume: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Any]:
-    claim, secret = volume.get("persistentVolumeClaim"), volume.get("secret")
-    if claim is None and secret is None:
+    secret = volume.get("secret")
+    if secret is None and "persistentVolumeClaim" not in volume:
         return volume
-    source = claim["claimName"] if claim else secret["secretName"]
+    source = secret["secretName"] if secret else volume["persistentVolumeClaim"]["claimName"]
     return {
         "name": volume["name"],
         "hostPath": {"path": str(folders[source]), "type": "Directory"},

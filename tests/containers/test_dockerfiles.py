@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from facet.launcher.plan import MALLOC_ENVIRONMENT, MODULES
 from tests.conftest import ROOT
