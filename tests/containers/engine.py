@@ -124,6 +124,7 @@ def running_engine(storage: Path, folder: Path) -> Iterator[Engine]:
             engine("network", "create", "--subnet", SUBNET, "--disable-dns", NETWORK)
             yield engine
         finally:
+            engine("pod", "rm", "--all", "--force", check=False)
             engine("rm", "--all", "--force", "--volumes", check=False)
             engine("volume", "prune", "--force", check=False)
     finally:
