@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import grpc
 
@@ -15,6 +15,7 @@ from gateway.counts import RequestCounts
 from gateway.door.door import Door
 from gateway.models import Models
 from gateway.pipeline import Pipeline
+from gateway.requests import Prepared
 from services.common.deadline import Deadline
 from services.common.errors import FacetError, OverloadedError
 from services.common.rpc.calls import answer_stream, domain_error
@@ -140,27 +141,20 @@ class RecognitionServicer(recognition_pb2_grpc.RecognitionServiceServicer):
         check_one_source(request)
         options = check_options(request.options)
         model = await self._models.find(check_selector(request.model), deadline)
+        prepared: Prepared | None = None
+        images: Sequence[bytes] = ()
         if request.HasField("tensor"):
             prepared = self._limits.tensor(request.tensor, model.input)
-            answer = self._pipeline.recognize_prepared(prepared, model, options, deadline)
-            return await self._charged(prepared.count, answer)
-        images = self._limits.images(request)
-        answer = self._pipeline.recognize(images, model, options, deadline)
-        return await self._charged(len(images), answer)
-
-    async def _charged(
-        self, images: int, answer: Coroutine[Any, Any, recognition_pb2.RecognizeResponse]
-    ) -> recognition_pb2.RecognizeResponse:
-        """Return the answer, for which the caller is charged; nothing where he was refused."""
+        else:
+            images = self._limits.images(request)
+        count = prepared.count if prepared is not None else len(images)
+        self._door.charge(count)
         try:
-            self._door.charge(images)
-        except BaseException:
-            answer.close()
-            raise
-        try:
-            return await answer
+            if prepared is not None:
+                return await self._pipeline.recognize_prepared(prepared, model, options, deadline)
+            return await self._pipeline.recognize(images, model, options, deadline)
         except OverloadedError:
-            self._door.give_back(images)
+            self._door.give_back(count)  # the cluster itself refused them
             raise
 
 
