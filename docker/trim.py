@@ -4,8 +4,7 @@ OpenCV is most of the largest image. Its wheel links FFmpeg, for reading videos,
 solving equations, and so on; Facet decodes, turns and resizes pictures and calls none of that, but
 the dynamic linker wants all of it. So each of those libraries is replaced by a hollow one of the
 same name, whose functions, as far as they are linked, end the process with a message. Then goes
-whatever is linked by nobody any more. Building OpenCV without them would come to the same size, and
-take half an hour where this takes seconds. Only what was delivered unstripped is stripped: `strip`
+whatever is linked by nobody any more. Only what was delivered unstripped is stripped: `strip`
 breaks the alignment of libraries that auditwheel has rewritten.
 """
 
