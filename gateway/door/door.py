@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -14,13 +14,12 @@ from gateway.door.quotas import Quotas, parse_quotas
 from gateway.settings import GatewaySettings
 from services.common.credentials.key_file import parse_keys
 from services.common.http2.interceptor import Interceptor
+from services.common.security.protection import is_loopback
 
 if TYPE_CHECKING:
     from gateway.door.tokens import Tokens
 
 log = structlog.get_logger(__name__)
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Door:
@@ -36,7 +35,7 @@ class Door:
             self._files.append(
                 FollowedFile(settings.quotas, parse_quotas, self._quotas.use, "the quotas")
             )
-        if self._authentication is None and settings.host not in LOOPBACK:
+        if self._authentication is None and not is_loopback(settings.host):
             log.warning(
                 "anybody who reaches this gateway may use it; FACET_API_KEYS or FACET_JWT_KEYS "
                 "would ask for credentials",
