@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from services.common.deadline import Deadline
 from services.common.errors import InternalError
+from services.common.timing_wheel import TimingWheel
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,6 +35,7 @@ class Coalescer(Generic[Item, Result]):
         self._max_weight = max_weight
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
+        self._wheel = TimingWheel()
 
     async def submit(
         self, items: Sequence[Item], deadline: Deadline, late: str
@@ -48,11 +50,8 @@ class Coalescer(Generic[Item, Result]):
         self._dispatch()
         try:
             if len(futures) == 1:  # nearly always; gathering costs as much as all the rest
-                with deadline.limits(futures[0], late):
-                    return [await futures[0]]
-            together = asyncio.gather(*futures)
-            with deadline.limits(together, late):
-                return await together
+                return [await self._wheel.within(deadline, futures[0], late)]
+            return await self._wheel.within(deadline, asyncio.gather(*futures), late)
         finally:
             # Where one failed nobody waits for the others.
             for future in futures:

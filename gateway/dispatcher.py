@@ -34,6 +34,7 @@ from services.common.http2.channel import Channel
 from services.common.metrics.counts import Histogram
 from services.common.models.key import ModelKey
 from services.common.rpc.fleet import Fleet
+from services.common.timing_wheel import TimingWheel
 from services.common.tracing.context import of_requests
 from services.common.tracing.span import CURRENT
 
@@ -84,6 +85,7 @@ class Dispatcher:
         self._sender = Sender(shards, memory)
         self._max_queued_images = max_queued_images
         self._ids = itertools.count(1)
+        self._wheel = TimingWheel()
         self._pieces: dict[int, Piece] = {}
         self._pressed_until = 0.0
         """Until then requests wait to be admitted before anything is done for them."""
@@ -99,7 +101,7 @@ class Dispatcher:
     ) -> Expectation:
         """Tell the scheduler of a request while its pictures are prepared; to be entered."""
         request_id, news = next(self._ids), self._news
-        expected = Expectation(request_id, None)
+        expected = Expectation(request_id, None, self._wheel)
         if news is not None and self._expected:  # where it is alone, nobody needs to know
             loop = asyncio.get_running_loop()
             # To decode what is refused a moment later would take the time of those that are not.
@@ -114,7 +116,8 @@ class Dispatcher:
                 tenant=tenant(),
                 confirm=confirm,
             )
-            expected = Expectation(request_id, news, loop.create_future() if confirm else None)
+            admitted = loop.create_future() if confirm else None
+            expected = Expectation(request_id, news, self._wheel, admitted)
         self._expected[request_id] = expected
         return expected
 
@@ -133,7 +136,7 @@ class Dispatcher:
         outputs name the shards that were the best. Raises OverloadedError when too much waits,
         DeadlineExceededError, and UnavailableError when shards went away again and again.
         """
-        expected = expected or Expectation(next(self._ids), None)
+        expected = expected or Expectation(next(self._ids), None, self._wheel)
         count = len(prepared.positions)
         if not count:
             expected.abandon()
@@ -149,15 +152,14 @@ class Dispatcher:
         self.queued_images += count
         try:
             self._announce(pieces)
-            timer = asyncio.get_running_loop().call_later(
-                deadline.remaining_s, self._expire, pieces
-            )
+            expire = partial(self._expire, pieces)
+            slot = self._wheel.add(deadline.at, expire)
             try:
                 if len(pieces) == 1:
                     return [await pieces[0].answer]
                 return await asyncio.gather(*(piece.answer for piece in pieces))
             finally:
-                timer.cancel()
+                slot.discard(expire)
         finally:
             self.queued_images -= count
             self._forget(pieces)

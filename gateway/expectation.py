@@ -7,6 +7,7 @@ from typing import Self
 from gateway.pieces import News
 from services.common.deadline import Deadline
 from services.common.errors import FacetError
+from services.common.timing_wheel import TimingWheel
 from services.common.tracing.span import CURRENT
 
 
@@ -19,7 +20,11 @@ class Expectation:
     """
 
     def __init__(
-        self, request_id: int, news: News | None, admitted: "asyncio.Future[None] | None" = None
+        self,
+        request_id: int,
+        news: News | None,
+        wheel: TimingWheel,
+        admitted: "asyncio.Future[None] | None" = None,
     ) -> None:
         """`news` told the scheduler of the request; None where there is no scheduler to tell.
 
@@ -27,6 +32,7 @@ class Expectation:
         """
         self.request_id = request_id
         self.news = news
+        self._wheel = wheel
         self._admitted = admitted
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
@@ -58,8 +64,8 @@ class Expectation:
         """
         if self._admitted is not None:
             late = "the deadline passed before it was admitted"
-            with CURRENT.get().begin("admission"), deadline.limits(self._admitted, late):
-                await self._admitted
+            with CURRENT.get().begin("admission"):
+                await self._wheel.within(deadline, self._admitted, late)
 
     def admit(self) -> None:
         """The request is not to be refused any more, or nobody is there to tell."""

@@ -1,11 +1,8 @@
 """The point in time by which a caller wants its answer, as a value that is passed along."""
 
-import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from services.common.errors import DeadlineExceededError
 
@@ -44,25 +41,7 @@ class Deadline:
         """No time is left."""
         return self.at <= time.monotonic()
 
-    @contextmanager
-    def limits(self, future: "asyncio.Future[Any]", late: str) -> Iterator[None]:
-        """Fail the future with DeadlineExceededError when this passes inside the block.
-
-        For a future of one's own it does what `asyncio.timeout` does at a quarter of the price:
-        a request waits for several.
-        """
-        timer = future.get_loop().call_later(self.remaining_s, _fail, future, late)
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def check(self, stage: str) -> None:
         """Raise DeadlineExceededError, naming the stage, when no time is left."""
         if self.expired:
             raise DeadlineExceededError(f"the deadline passed before {stage}")
-
-
-def _fail(future: "asyncio.Future[Any]", late: str) -> None:
-    if not future.done():
-        future.set_exception(DeadlineExceededError(late))

@@ -9,6 +9,7 @@ from gateway.expectation import Expectation
 from gateway.pieces import News
 from services.common.deadline import Deadline
 from services.common.errors import DeadlineExceededError, OverloadedError
+from services.common.timing_wheel import TimingWheel
 from tests.waiting import PATIENCE_S
 
 BUSY = OverloadedError("busy", retry_after_s=0.5)
@@ -29,7 +30,7 @@ class Told:
 
 async def test_a_refusal_is_raised_where_the_pictures_are_waited_for() -> None:
     told = Told()
-    expected = Expectation(7, told.news)
+    expected = Expectation(7, told.news, TimingWheel())
     asyncio.get_running_loop().call_soon(expected.refuse, BUSY)
     with pytest.raises(OverloadedError), expected:
         await asyncio.Event().wait()
@@ -41,7 +42,7 @@ async def test_a_refusal_is_raised_where_the_pictures_are_waited_for() -> None:
 
 async def test_a_refusal_that_comes_later_is_for_whoever_has_the_pieces() -> None:
     told = Told()
-    expected = Expectation(7, told.news)
+    expected = Expectation(7, told.news, TimingWheel())
     with expected:
         await asyncio.sleep(0)
     expected.refuse(BUSY)
@@ -52,19 +53,19 @@ async def test_a_refusal_that_comes_later_is_for_whoever_has_the_pieces() -> Non
 
 async def test_pieces_are_admitted_by_the_scheduler_that_was_told() -> None:
     old, new = Told(), Told()
-    assert not Expectation(1, None).come(new.news)
-    assert not Expectation(1, old.news).come(new.news)
-    assert not Expectation(1, old.news).come(None)
-    assert Expectation(1, new.news).come(new.news)
+    assert not Expectation(1, None, TimingWheel()).come(new.news)
+    assert not Expectation(1, old.news, TimingWheel()).come(new.news)
+    assert not Expectation(1, old.news, TimingWheel()).come(None)
+    assert Expectation(1, new.news, TimingWheel()).come(new.news)
 
 
 async def test_what_fails_or_is_cancelled_is_expected_no_more() -> None:
     told = Told()
-    with pytest.raises(KeyError), Expectation(1, told.news):
+    with pytest.raises(KeyError), Expectation(1, told.news, TimingWheel()):
         raise KeyError("a fault")
 
     async def wait() -> None:
-        with Expectation(2, told.news):
+        with Expectation(2, told.news, TimingWheel()):
             await asyncio.Event().wait()
 
     waiting = asyncio.create_task(wait())
@@ -77,7 +78,7 @@ async def test_what_fails_or_is_cancelled_is_expected_no_more() -> None:
 
 async def test_a_cancellation_beats_a_refusal() -> None:
     told = Told()
-    expected = Expectation(1, told.news)
+    expected = Expectation(1, told.news, TimingWheel())
 
     async def wait() -> None:
         with expected:
@@ -93,7 +94,7 @@ async def test_a_cancellation_beats_a_refusal() -> None:
 
 async def test_a_request_without_pieces_is_given_up_once() -> None:
     told = Told()
-    expected = Expectation(3, told.news)
+    expected = Expectation(3, told.news, TimingWheel())
     with expected:
         await asyncio.sleep(0)
     expected.abandon()
@@ -104,17 +105,20 @@ async def test_a_request_without_pieces_is_given_up_once() -> None:
 async def test_under_pressure_it_waits_to_be_admitted() -> None:
     told = Told()
     admitted = asyncio.get_running_loop().create_future()
-    expected = Expectation(1, told.news, admitted)
+    expected = Expectation(1, told.news, TimingWheel(), admitted)
     asyncio.get_running_loop().call_soon(expected.admit)
     with expected:
         await expected.admission(Deadline.after(PATIENCE_S))
     expected.admit()
-    await Expectation(2, told.news).admission(Deadline.after(PATIENCE_S))
+    await Expectation(2, told.news, TimingWheel()).admission(Deadline.after(PATIENCE_S))
 
 
 async def test_it_does_not_wait_beyond_its_deadline() -> None:
     told = Told()
     admitted = asyncio.get_running_loop().create_future()
-    with pytest.raises(DeadlineExceededError), Expectation(1, told.news, admitted) as expected:
+    with (
+        pytest.raises(DeadlineExceededError),
+        Expectation(1, told.news, TimingWheel(), admitted) as expected,
+    ):
         await expected.admission(Deadline.after(0.01))
     assert await told.abandoned() == [1]

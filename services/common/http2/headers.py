@@ -27,6 +27,8 @@ REMEMBERED_BYTES: Final = 512
 """none of them longer than this."""
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_TIMEOUT_DIGITS: Final = 8
+_ONE_BYTE: Final = 127
+"""Texts that are shorter have a length of one byte."""
 
 
 class HeaderReader:
@@ -71,26 +73,28 @@ class HeaderReader:
 
 def header_block(headers: Iterable[Header]) -> bytes:
     """Return headers as a block of literals."""
-    block = bytearray()
-    for name, value in headers:
-        block.append(0)
-        for text in (name, value):
-            _append_length(block, len(text))
-            block += text
-    return bytes(block)
+    return b"".join(header_literal(name, value) for name, value in headers)
 
 
-def _append_length(block: bytearray, length: int) -> None:
+def header_literal(name: bytes, value: bytes) -> bytes:
+    """Return one header as a block."""
+    if len(name) < _ONE_BYTE and len(value) < _ONE_BYTE:
+        return b"\0%c%b%c%b" % (len(name), name, len(value), value)
+    return b"\0%b%b%b%b" % (_length(name), name, _length(value), value)
+
+
+def _length(text: bytes) -> bytes:
     """RFC 7541, 5.1, with a prefix of seven bits and no Huffman code."""
-    if length < 127:
-        block.append(length)
-        return
-    block.append(127)
-    length -= 127
+    length = len(text)
+    if length < _ONE_BYTE:
+        return bytes((length,))
+    encoded = bytearray((_ONE_BYTE,))
+    length -= _ONE_BYTE
     while length >= 128:
-        block.append(length % 128 | 128)
+        encoded.append(length % 128 | 128)
         length //= 128
-    block.append(length)
+    encoded.append(length)
+    return bytes(encoded)
 
 
 def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> list[Header]:

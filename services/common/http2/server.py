@@ -27,6 +27,7 @@ from services.common.http2.rules import request_fault
 from services.common.http2.server_call import ServerCall
 from services.common.http2.tls import HANDSHAKE_WITHIN_S, identity_of
 from services.common.shared_port import leave_port
+from services.common.timing_wheel import TimingWheel
 
 PREFACE_WITHIN_S: Final = 10.0
 """A client that has not said that it speaks HTTP/2 by then is let go."""
@@ -66,6 +67,8 @@ class Server:
         """
         self._tls = tls
         self.interceptors = tuple(interceptors)
+        self.wheel = TimingWheel()
+        """For the deadlines of its calls."""
         self.limits = Limits()
         self.arrivals: Arrivals | None = None
         """What keeps requests that are arriving within bounds, where there are any."""

@@ -1,6 +1,7 @@
 """The serving end of one call: its handler runs as a task, and is the context that it is given."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -26,9 +27,11 @@ from services.common.http2.headers import (
     encode_message,
     encode_metadata,
     header_block,
+    header_literal,
 )
 from services.common.http2.messages import ACCEPTED, ENCODINGS, MessageReader, prefix
 from services.common.http2.stream import WINDOW, Stream, StreamFailedError
+from services.common.timing_wheel import Expire
 
 if TYPE_CHECKING:
     from services.common.http2.server import Server, ServerConnection
@@ -91,7 +94,8 @@ class ServerCall(Stream):
         self.awaited: tuple[float, int] = (0.0, -1)
         """Since when a request has been incomplete, and how many had come by then."""
         self._deadline: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._expiry: set[Expire] | None = None
+        """Where the deadline is waited for."""
         self._timed_out = False
         self._opened = False
         self._task: asyncio.Task[None] | None = None
@@ -150,9 +154,8 @@ class ServerCall(Stream):
         except ProtocolError as error:
             self.finish(grpc.StatusCode.INTERNAL, str(error))
             return
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.time() + seconds
-        self._timer = loop.call_later(seconds, self._expired)
+        self._deadline = time.monotonic() + seconds
+        self._expiry = self._server.wheel.add(self._deadline, self._expired)
 
     # The context of handlers.
 
@@ -177,13 +180,13 @@ class ServerCall(Stream):
 
     def add_trailing(self, name: bytes, value: bytes) -> None:
         """Tell the caller this as well when the call ends, however it ends."""
-        self._trailing += header_block(((name, value),))
+        self._trailing += header_literal(name, value)
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline; None when it has none."""
         if self._deadline is None:
             return None
-        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+        return max(0.0, self._deadline - time.monotonic())
 
     def invocation_metadata(self) -> Metadata:
         """Return what the caller sent along."""
@@ -211,8 +214,8 @@ class ServerCall(Stream):
     def data_received(self, chunk: Chunk) -> None:
         """See Stream.data_received."""
         super().data_received(chunk)
-        if (arrivals := self._server.arrivals) is not None:
-            arrivals.count(self)
+        if self.arriving_bytes or self._reader.torn:
+            self._count_arriving()
 
     def end_received(self) -> None:
         """All that the caller has to say is there."""
@@ -223,9 +226,7 @@ class ServerCall(Stream):
 
     def all_sent(self) -> None:
         """Whatever the caller still sends, nobody reads it."""
-        self._stop_timer()
-        if self.arriving_bytes:
-            self._forget_arriving()
+        self._stop_waiting()
         if not self.remote_ended:
             self.remote_ended = True
             self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
@@ -234,14 +235,12 @@ class ServerCall(Stream):
 
     def failed(self, error: StreamFailedError) -> None:
         """Nobody waits any more."""
-        self._stop_timer()
-        if self.arriving_bytes:
-            self._forget_arriving()
+        self._stop_waiting()
         self._tell_the_end(error.code)
         if self._task is not None:
             self._task.cancel()
 
-    def _forget_arriving(self) -> None:
+    def _count_arriving(self) -> None:
         if (arrivals := self._server.arrivals) is not None:
             arrivals.count(self)
 
@@ -399,7 +398,10 @@ class ServerCall(Stream):
         else:
             self.finish(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed")
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _stop_waiting(self) -> None:
+        """Neither a deadline nor the rest of a request is waited for any more."""
+        if self.arriving_bytes:
+            self._count_arriving()
+        if self._expiry is not None:
+            self._expiry.discard(self._expired)
+            self._expiry = None

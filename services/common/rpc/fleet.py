@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -11,6 +11,10 @@ from services.common.errors import UnavailableError
 from services.common.registry import Instance, Registry, View
 
 log = structlog.get_logger(__name__)
+
+AFTER_S: Final = 0.01
+"""So long after a deadline an instance is given up: those who wait for the answer have heard of it
+first, as theirs."""
 
 
 class FleetLink(Protocol):
@@ -92,7 +96,7 @@ class Fleet(Generic[L]):
 
     async def _change(self, deadline: Deadline) -> bool:
         try:
-            async with asyncio.timeout(deadline.remaining_s):
+            async with asyncio.timeout(deadline.remaining_s + AFTER_S):
                 await self._changed.wait()
         except TimeoutError:
             return False

@@ -21,6 +21,7 @@ from services.common.rpc.calls import CallRequest, CallResponse
 from services.common.rpc.cancellation import heed_cancellation
 from services.common.shared_memory import NO_SHARED_MEMORY
 from services.common.statuses import from_status
+from services.common.timing_wheel import TimingWheel
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,8 @@ class Link(Generic[Request, Response]):
         self._idle = asyncio.Event()
         self._idle.set()
         self._ids = itertools.count(1)
+        self._wheel = TimingWheel()
+        self._late = f"no answer from {address} within the deadline"
         self._stream: Call[Response] | None = None
         self._pending: dict[int, asyncio.Future[Response]] = {}
 
@@ -81,8 +84,7 @@ class Link(Generic[Request, Response]):
         self._idle.clear()
         self._stream.send(request)
         try:
-            with deadline.limits(future, f"no answer from {self.address} within the deadline"):
-                response = await future
+            response = await self._wheel.within(deadline, future, self._late)
         finally:
             self._pending.pop(call_id, None)
             if not self._pending:
