@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -46,8 +45,7 @@ def connect_aggregation(
     return Link(instance.address, open_stream, on_change, tls=tls)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     item: aggregation_pb2.CombineItem
     model: model_pb2.ModelDescriptor
     deadline: Deadline

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from facet.inference.v1 import inference_pb2
 from facet.type.v1 import model_pb2
@@ -19,8 +20,7 @@ class ServedModel:
     shards: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a caller asks for: a name, and a version or a label at most."""
 
     name: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from facet.scheduler.v1 import scheduler_pb2
 from facet.type.v1 import tensor_pb2
@@ -11,8 +12,7 @@ from services.common.errors import FacetError
 DEFAULT_TOP_K = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the caller wants of the answer."""
 
     top_k: int = DEFAULT_TOP_K
@@ -33,8 +33,7 @@ class Prepared:
     """Place in the request → why that picture cannot be recognised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """What one shard made of one piece."""
 
     positions: Sequence[int]

@@ -1,6 +1,7 @@
-"""Scores → classifications. Pure."""
+"""Scores → classifications, written into the results of a response. Pure."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +14,55 @@ from services.aggregation.ranking import top_indices
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_array
 
+Results: TypeAlias = Any
+"""The repeated field of recognition_pb2.ImageResult in a response: filled in place, not copied."""
+
+
+class Ranking:
+    """Rows of scores of several requests, which are ranked in one go.
+
+    For the few rows of one small request numpy costs more to call than it works.
+    """
+
+    def __init__(self, labels: Sequence[str], top_k: int) -> None:
+        self._labels = labels
+        self._top_k = top_k
+        self._scores: list[npt.NDArray[np.float32]] = []
+        self._into: list[recognition_pb2.Classification] = []
+
+    def add(
+        self,
+        scores: npt.NDArray[np.float32],
+        into: Iterable[recognition_pb2.Classification],
+    ) -> None:
+        """Rank these rows as well, float32 [rows, classes]; `into` has a message for each."""
+        self._scores.append(scores)
+        self._into.extend(into)
+
+    def write(self) -> None:
+        """Write the best classes of all rows; to be called once."""
+        if self._scores:
+            together = self._scores[0] if len(self._scores) == 1 else np.concatenate(self._scores)
+            classify(together, self._labels, self._top_k, self._into)
+
 
 def combine_pieces(
-    pieces: Iterable[aggregation_pb2.PieceScores], images: int, labels: Sequence[str], top_k: int
-) -> list[recognition_pb2.ImageResult]:
-    """Return one result for each of `images` positions, in order.
+    pieces: Iterable[aggregation_pb2.PieceScores],
+    images: int,
+    labels: Sequence[str],
+    ranking: Ranking,
+    results: Results,
+) -> None:
+    """Add one result for each of `images` positions, in order; `ranking` is to fill them.
 
     A position that no piece covers gets a result without an outcome. Raises InvalidRequestError
-    (WRONG_SHAPE, WRONG_DTYPE) when the pieces and the labels do not fit together.
+    (WRONG_SHAPE, WRONG_DTYPE) when the pieces and the labels do not fit together; then nothing
+    is added.
     """
-    results = [recognition_pb2.ImageResult() for _ in range(images)]
-    for piece in pieces:
-        scores = _scores(piece, images, len(labels))
-        rows = (results[position].classification for position in piece.positions)
-        classify(scores, labels, top_k, rows)
-    return results
+    checked = [(piece.positions, _scores(piece, images, len(labels))) for piece in pieces]
+    rows = [results.add() for _ in range(images)]
+    for positions, scores in checked:
+        ranking.add(scores, [rows[position].classification for position in positions])
 
 
 def combine_members(
@@ -36,20 +71,21 @@ def combine_members(
     images: int,
     labels: Sequence[str],
     top_k: int,
-) -> list[recognition_pb2.ImageResult]:
-    """Return one result for each of `images` positions, in order, of an ensemble.
+    results: Results,
+) -> None:
+    """Add one result for each of `images` positions, in order, of an ensemble.
 
     A position that no member covers gets a result without an outcome. Raises InvalidRequestError
-    (WRONG_SHAPE, WRONG_DTYPE) when pieces, labels, weights and rule do not fit together.
+    (WRONG_SHAPE, WRONG_DTYPE) when pieces, labels, weights and rule do not fit together; then
+    nothing is added.
     """
-    results = [recognition_pb2.ImageResult() for _ in range(images)]
     blended = blend(
         [_member(member, images, len(labels)) for member in members], images, len(labels), rule
     )
     best = top_indices(blended.scores, top_k, blended.means)
-    rows = (results[position].classification for position in blended.answered.tolist())
-    _write(best, blended.scores, labels, rows)
-    return results
+    rows = [results.add() for _ in range(images)]
+    answered = (rows[position].classification for position in blended.answered.tolist())
+    _write(best, blended.scores, labels, answered)
 
 
 def classify(
@@ -72,12 +108,13 @@ def _write(
     labels: Sequence[str],
     into: Iterable[recognition_pb2.Classification],
 ) -> None:
-    best_scores = np.take_along_axis(scores, best, axis=1)
+    best_scores = scores[np.arange(len(scores))[:, None], best]
     for row, row_scores, classification in zip(
         best.tolist(), best_scores.tolist(), into, strict=True
     ):
+        add = classification.classes.add
         for index, score in zip(row, row_scores, strict=True):
-            classification.classes.add(label=labels[index], index=index, score=score)
+            add(label=labels[index], index=index, score=score)
 
 
 def _member(member: aggregation_pb2.MemberScores, images: int, classes: int) -> MemberScores:

@@ -3,15 +3,14 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import structlog
 
 from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
-from facet.recognition.v1 import recognition_pb2
 from facet.type.v1 import model_pb2, request_pb2
-from services.aggregation.combine import combine_members, combine_pieces
+from services.aggregation.combine import Ranking, combine_members, combine_pieces
 from services.aggregation.metrics import Combined
 from services.common.errors import FacetError
 from services.common.rpc.calls import serve_calls_in_turn
@@ -50,22 +49,41 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         )
 
     def _combine(self, request: aggregation_pb2.CombineRequest) -> aggregation_pb2.CombineResponse:
-        since = time.perf_counter()
-        response = aggregation_pb2.CombineResponse(
-            items=[self._item(item) for item in request.items]
-        )
-        self.combined.seconds.observe(time.perf_counter() - since)
+        began = time.monotonic()
+        response = aggregation_pb2.CombineResponse()
+        rankings: dict[tuple[str, int, int], Ranking] = {}
+        for item in request.items:
+            self._combine_item(item, response.items.add(), rankings)
+        for ranking in rankings.values():
+            ranking.write()
+        ended = time.monotonic()
+        self.combined.seconds.observe(ended - began)
+        if self._trail.active:
+            self._tell(request, response, began, ended)
         return response
 
-    def _item(self, item: aggregation_pb2.CombineItem) -> aggregation_pb2.CombinedItem:
+    def _combine_item(
+        self,
+        item: aggregation_pb2.CombineItem,
+        combined: aggregation_pb2.CombinedItem,
+        rankings: dict[tuple[str, int, int], Ranking],
+    ) -> None:
+        """Fill `combined`, but for the classes that `rankings` write at the end."""
         descriptor = self._descriptor(item)
         counted = self.combined
         if descriptor is None:
             counted.items.add("descriptor_needed")
-            return aggregation_pb2.CombinedItem(descriptor_needed=True)
-        began = time.monotonic()
+            combined.descriptor_needed = True
+            return
+        labels, results = descriptor.labels, combined.results
         try:
-            results = _combined(item, descriptor.labels)
+            if item.members:
+                combine_members(item.members, item.rule, item.images, labels, item.top_k, results)
+            else:
+                key = (item.descriptor_digest, len(labels), item.top_k)
+                if (ranking := rankings.get(key)) is None:
+                    ranking = rankings[key] = Ranking(labels, item.top_k)
+                combine_pieces(item.pieces, item.images, labels, ranking, results)
         except FacetError as error:
             counted.items.add("failed")
             self._failures.warning(
@@ -74,13 +92,22 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
                 request_id=item.context.request_id,
                 error=error.message,
             )
-            return aggregation_pb2.CombinedItem(error=to_status(error))
-        if self._trail.active and self._trail.wants(item.context):
-            hop = Hop(item.context, began, time.monotonic(), {"images": item.images})
-            self._trail.hop("combined", hop)
+            combined.error.CopyFrom(to_status(error))
+            return
         counted.items.add("combined")
-        counted.images += len(results)
-        return aggregation_pb2.CombinedItem(results=results)
+        counted.images += item.images
+
+    def _tell(
+        self,
+        request: aggregation_pb2.CombineRequest,
+        response: aggregation_pb2.CombineResponse,
+        began: float,
+        ended: float,
+    ) -> None:
+        for item, combined in zip(request.items, response.items, strict=True):
+            if combined.results and self._trail.wants(item.context):
+                hop = Hop(item.context, began, ended, {"images": item.images})
+                self._trail.hop("combined", hop)
 
     def _descriptor(self, item: aggregation_pb2.CombineItem) -> model_pb2.ModelDescriptor | None:
         if item.HasField("descriptor"):
@@ -90,14 +117,6 @@ class AggregationServicer(aggregation_pb2_grpc.AggregationServiceServicer):
         if item.descriptor_digest in self._descriptors:
             self._descriptors.move_to_end(item.descriptor_digest)
         return self._descriptors.get(item.descriptor_digest)
-
-
-def _combined(
-    item: aggregation_pb2.CombineItem, labels: Sequence[str]
-) -> list[recognition_pb2.ImageResult]:
-    if item.members:
-        return combine_members(item.members, item.rule, item.images, labels, item.top_k)
-    return combine_pieces(item.pieces, item.images, labels, item.top_k)
 
 
 def _concerned(

@@ -1,14 +1,12 @@
 """The point in time by which a caller wants its answer, as a value that is passed along."""
 
 import time
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from services.common.errors import DeadlineExceededError
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A point on this process's monotonic clock, in seconds.
 
     Between processes only what is left travels (`remaining_ms`): clocks differ.

@@ -90,7 +90,8 @@ def test_the_best_classes_come_first_and_means_decide_among_equals(
 ) -> None:
     members, images, classes = request
     labels = [f"class {index}" for index in range(classes)]
-    results = combine_members(list(map(message_of, members)), rule, images, labels, top_k)
+    results = aggregation_pb2.CombinedItem().results
+    combine_members(list(map(message_of, members)), rule, images, labels, top_k, results)
     blended = blend(members, images, classes, rule)
     rows = dict(
         zip(blended.answered.tolist(), zip(blended.scores, blended.means, strict=True), strict=True)
@@ -112,7 +113,8 @@ def test_what_is_not_a_number_never_beats_what_is(
 ) -> None:
     members, images, classes = request
     labels = [f"class {index}" for index in range(classes)]
-    results = combine_members(list(map(message_of, members)), rule, images, labels, classes)
+    results = aggregation_pb2.CombinedItem().results
+    combine_members(list(map(message_of, members)), rule, images, labels, classes, results)
     for result in results:
         told = [math.isnan(found.score) for found in result.classification.classes]
         assert told == sorted(told)
@@ -160,6 +162,8 @@ def member(*positions: int, weight: float = 1, classes: int = 2) -> aggregation_
 def test_what_does_not_fit_together_is_refused(
     members: list[aggregation_pb2.MemberScores], rule: model_pb2.EnsembleRule, reason: str
 ) -> None:
+    results = aggregation_pb2.CombinedItem().results
     with pytest.raises(InvalidRequestError) as raised:
-        combine_members(members, rule, 2, ["a", "b"], 1)
+        combine_members(members, rule, 2, ["a", "b"], 1, results)
     assert raised.value.reason == reason
+    assert not results

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from facet.aggregation.v1 import aggregation_pb2
 from facet.recognition.v1 import recognition_pb2
-from services.aggregation.combine import classify, combine_pieces
+from services.aggregation.combine import Ranking, classify, combine_pieces
 from services.aggregation.ranking import top_indices
 from services.common.errors import InvalidRequestError
 from services.common.tensors import to_message
@@ -94,9 +94,10 @@ def test_pieces_in_any_order_become_results_in_the_order_of_the_request(
 ) -> None:
     scores, pieces, missing, top_k = request
     labels = [f"class {index}" for index in range(scores.shape[1])]
-    results = combine_pieces(
-        [piece_of(scores, positions) for positions in pieces], len(scores), labels, top_k
-    )
+    ranking, results = Ranking(labels, top_k), aggregation_pb2.CombinedItem().results
+    messages = [piece_of(scores, positions) for positions in pieces]
+    combine_pieces(messages, len(scores), labels, ranking, results)
+    ranking.write()
     assert len(results) == len(scores)
     for position, result in enumerate(results):
         if position in missing:
@@ -143,9 +144,35 @@ def piece_of(scores: npt.NDArray[np.float32], positions: list[int]) -> aggregati
 def test_pieces_that_do_not_fit_are_refused(
     piece: aggregation_pb2.PieceScores, reason: str
 ) -> None:
+    ranking, results = Ranking(["a", "b"], 1), aggregation_pb2.CombinedItem().results
+    fits = piece_of(np.zeros((2, 2), np.float32), [1])
     with pytest.raises(InvalidRequestError) as raised:
-        combine_pieces([piece], 2, ["a", "b"], 1)
+        combine_pieces([fits, piece], 2, ["a", "b"], ranking, results)
     assert raised.value.reason == reason
+    assert not results
+    ranking.write()  # there is nothing to rank
+    assert not results
+
+
+@repeatable
+@given(st.lists(split_requests(), min_size=1, max_size=4), st.integers(1, 8))
+def test_requests_that_are_ranked_together_do_not_mix(
+    requests: list[tuple[npt.NDArray[np.float32], list[list[int]], list[int], int]], top_k: int
+) -> None:
+    classes = requests[0][0].shape[1]
+    labels = [f"class {index}" for index in range(classes)]
+    together, expected = aggregation_pb2.CombineResponse(), aggregation_pb2.CombineResponse()
+    ranking = Ranking(labels, top_k)
+    for scores, pieces, _, _ in requests:
+        fitting = np.resize(scores, (len(scores), classes))
+        messages = [piece_of(fitting, positions) for positions in pieces]
+        combine_pieces(messages, len(scores), labels, ranking, together.items.add().results)
+        alone = Ranking(labels, top_k)
+        combine_pieces(messages, len(scores), labels, alone, expected.items.add().results)
+        alone.write()
+    ranking.write()
+    # Not compared as messages: what is not a number equals nothing, itself included.
+    assert together.SerializeToString() == expected.SerializeToString()
 
 
 def test_many_classes_are_no_problem() -> None:
