@@ -165,7 +165,7 @@ class RunningService:
         port = self._server.listen("127.0.0.1", 0)
         self.instance = Instance(name, settings.instance_id(name), "127.0.0.1", port)
         self.service = build(settings, Context(self.instance, registry))
-        self._server.interceptors += tuple(self.service.interceptors)
+        self._server.guard(self.service.interceptors, self.service.limits)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
@@ -173,8 +173,6 @@ class RunningService:
         """Serve and register."""
         for servicer in self.service.servicers:
             servicer.add_to_server(servicer.servicer, self._server)
-        self._server.interceptors += tuple(self.service.interceptors)
-        self._server.limit(self.service.limits)
         await self._server.start()
         await self.service.start(lambda work: self._tasks.append(asyncio.create_task(work)))
         self._registry.enter(self.instance)

@@ -173,11 +173,7 @@ class _Process:
             registry = open_registry(settings.registry_url, settings.consul_access)
         door = protection.door
         metrics = ProcessMetrics(self._name, settings.metrics_port, settings.tls_cert)
-        server = Server(
-            settings.max_message_bytes,
-            metrics.interceptors,
-            door.server_context if door else None,
-        )
+        server = Server(settings.max_message_bytes, door.server_context if door else None)
         if protection.has_tls or settings.health_port:
             self._health_server = Server()
         trail = open_trail(self._name, self.instance_id, settings)
@@ -188,7 +184,8 @@ class _Process:
                 self._spawn(upkeep)
             with _settings_to_blame():
                 service = build(Context(instance, registry, trail, protection))
-            server.interceptors += (*service.interceptors, *protection.interceptors)
+            looking = (*metrics.interceptors, *service.interceptors, *protection.interceptors)
+            server.guard(looking, service.limits)
             metrics.serve(server, service.metrics)
             await self._serve(server, service, instance, registry)
         finally:
@@ -269,7 +266,6 @@ class _Process:
         )
         for servicer in service.servicers:
             servicer.add_to_server(servicer.servicer, server)
-        server.limit(service.limits)
         for each in self._servers(server):
             await each.start()
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -55,18 +55,13 @@ class Server:
     Handlers are coroutines, or asynchronous generators where they stream.
     """
 
-    def __init__(
-        self,
-        max_message_bytes: int = -1,
-        interceptors: Sequence[Interceptor] = (),
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, max_message_bytes: int = -1, tls: ssl.SSLContext | None = None) -> None:
         """`max_message_bytes` limits what a request may have; -1: nothing does.
 
         Without `tls` the server speaks plain text.
         """
         self._tls = tls
-        self.interceptors = tuple(interceptors)
+        self.interceptors: tuple[Interceptor, ...] = ()
         self.wheel = TimingWheel()
         """For the deadlines of its calls."""
         self.limits = Limits()
@@ -88,9 +83,10 @@ class Server:
         """Bytes received from and sent to clients that have gone."""
         self._guests: Guests | None = None
 
-    def limit(self, limits: Limits) -> None:
-        """Set what clients may take of it; before it starts."""
-        self.limits = limits
+    def guard(self, interceptors: Iterable[Interceptor], limits: Limits | None = None) -> None:
+        """Set who looks at calls, and what clients may take of it; before it starts."""
+        self.interceptors = tuple(interceptors)
+        self.limits = limits = limits or Limits()
         if limits.request_within_s or limits.max_arriving_bytes:
             self.arrivals = Arrivals(limits.request_within_s, limits.max_arriving_bytes)
         if limits.max_connections or limits.max_peer_connections:

@@ -237,8 +237,8 @@ async def our_server(
     limits: Limits = NO_LIMITS,
 ) -> AsyncIterator[tuple[Server, str]]:
     """A server of ours and its address."""
-    server = Server(max_message_bytes, interceptors)
-    server.limit(limits)
+    server = Server(max_message_bytes)
+    server.guard(interceptors, limits)
     server.add_registered_method_handlers(SERVICE, echo.handlers)
     port = server.listen("127.0.0.1", port)
     await server.start()

@@ -26,7 +26,8 @@ class Scraped:
 
     def __init__(self) -> None:
         self.metrics = ProcessMetrics("echo")
-        self.server = Server(interceptors=self.metrics.interceptors)
+        self.server = Server()
+        self.server.guard(self.metrics.interceptors)
         self.threads: list[threading.Thread] = []
         self.broken = False
         self.hangs = False

@@ -45,7 +45,8 @@ async def serving(
     own: Credentials, echo: Echo | None = None, interceptors: Sequence[Interceptor] = ()
 ) -> AsyncIterator[str]:
     """A server with a certificate; yields its address."""
-    server = Server(-1, interceptors, own.server_context)
+    server = Server(tls=own.server_context)
+    server.guard(interceptors)
     server.add_registered_method_handlers(SERVICE, (echo or Echo()).handlers)
     port = server.listen("127.0.0.1", 0)
     await server.start()

@@ -67,9 +67,8 @@ def everybody(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_every_identity_may_call_what_the_table_says_and_no_more(everybody: Path) -> None:
-    server = Server(
-        -1, (module.Authorisation("facet"),), credentials(everybody, "scheduler").server_context
-    )
+    server = Server(tls=credentials(everybody, "scheduler").server_context)
+    server.guard((module.Authorisation("facet"),))
     for method in methods():
         service, _, name = method.partition("/")
         handler = grpc.unary_unary_rpc_method_handler(_answer, bytes, bytes)

@@ -125,7 +125,7 @@ async def test_the_public_door_asks_for_no_certificate(lab: Path) -> None:
 
 async def test_a_server_that_stops_finishes_what_it_has_in_hand(lab: Path) -> None:
     echo = Echo()
-    server = Server(-1, (), credentials(lab, "scheduler").server_context)
+    server = Server(tls=credentials(lab, "scheduler").server_context)
     server.add_registered_method_handlers(SERVICE, echo.handlers)
     port = server.listen("127.0.0.1", 0)
     await server.start()
