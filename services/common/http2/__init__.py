@@ -12,12 +12,13 @@ exceptions are those of grpcio.
     headers   header blocks, deadlines, metadata          (pure)
     messages  chunks of a stream ⇄ messages               (pure)
     rules     what a frame and a request must look like   (pure)
+    status    how answers begin and end                   (pure)
     stream    one call's messages and its flow control
     watch     whether the peer still lives
     wire      one socket: writing to it, and its end
     tls       who the peer is, where the socket speaks TLS
     connection  frames ⇄ streams, for both ends
-    server, server_call    the serving end
+    server, server_connection, server_call    the serving end
     limits, reception, arrivals    what clients may take of a server together
     interceptor    what a process does around every call that it serves
     channel, client_call   the calling end

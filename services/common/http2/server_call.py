@@ -24,46 +24,24 @@ from services.common.http2.headers import (
     Metadata,
     decode_metadata,
     decode_timeout,
-    encode_message,
-    encode_metadata,
     header_block,
     header_literal,
 )
-from services.common.http2.messages import ACCEPTED, ENCODINGS, MessageReader, prefix
+from services.common.http2.messages import ENCODINGS, MessageReader, prefix
+from services.common.http2.status import OK, OPENING, AbortedError, trailers
 from services.common.http2.stream import WINDOW, Stream, StreamFailedError
 from services.common.timing_wheel import Expire
 
 if TYPE_CHECKING:
-    from services.common.http2.server import Server, ServerConnection
+    from services.common.http2.server import Server
+    from services.common.http2.server_connection import ServerConnection
 
 log = structlog.get_logger(__name__)
 
 _CONTENT_TYPE: Final = b"application/grpc"
 _CONTENT_TYPES: Final = (b"application/grpc+", b"application/grpc;")
-_OPENING: Final = header_block(
-    (
-        (b":status", b"200"),
-        (b"content-type", b"application/grpc"),
-        (b"grpc-accept-encoding", ACCEPTED.encode()),
-    )
-)
-_OK: Final = header_block(((b"grpc-status", b"0"),))
-MAX_DETAILS: Final = 2_000
-"""Letters of what is told of an error: clients take no more than some kilobytes of headers."""
 _OK_AT_ONCE: Final = int(Flag.END_HEADERS)
 _LAST: Final = int(Flag.END_HEADERS | Flag.END_STREAM)
-
-
-class AbortedError(Exception):
-    """The handler ended the call with a status."""
-
-    def __init__(
-        self, code: grpc.StatusCode, details: str, trailing: Iterable[tuple[str, str | bytes]]
-    ) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-        self.trailing = trailing
 
 
 class ServerCall(Stream):
@@ -335,7 +313,7 @@ class ServerCall(Stream):
         connection.write(
             b"".join(
                 (
-                    frame(Kind.HEADERS, _OK_AT_ONCE, stream_id, _OPENING),
+                    frame(Kind.HEADERS, _OK_AT_ONCE, stream_id, OPENING),
                     frame_header(Kind.DATA, 0, stream_id, size),
                     prefix(len(message)),
                     message,
@@ -343,7 +321,7 @@ class ServerCall(Stream):
             )
         )
         self._tell_the_end(grpc.StatusCode.OK)
-        self.end(frame(Kind.HEADERS, _LAST, stream_id, _OK + self._trailing))
+        self.end(frame(Kind.HEADERS, _LAST, stream_id, OK + self._trailing))
 
     # Ending.
 
@@ -356,16 +334,10 @@ class ServerCall(Stream):
         """End the call with a status, if it has not ended."""
         if self.failure is not None or self.local_ended:
             return
-        block = _OK
-        if code is not grpc.StatusCode.OK or details or trailing:
-            status = [(b"grpc-status", b"%d" % code.value[0])]
-            if details:
-                status.append((b"grpc-message", encode_message(details[:MAX_DETAILS])))
-            block = header_block([*status, *encode_metadata(trailing)])
-        block += self._trailing
+        block = trailers(code, details, trailing) + self._trailing
         if not self._opened:
             self._opened = True
-            block = _OPENING + block
+            block = OPENING + block
         self._tell_the_end(code)
         self.end(header_frames(Flag.END_STREAM, self.stream_id, block))
 
@@ -387,7 +359,7 @@ class ServerCall(Stream):
 
     def _open(self) -> None:
         self._opened = True
-        self.connection.write(frame(Kind.HEADERS, Flag.END_HEADERS, self.stream_id, _OPENING))
+        self.connection.write(frame(Kind.HEADERS, Flag.END_HEADERS, self.stream_id, OPENING))
 
     def _expired(self) -> None:
         self._timed_out = True

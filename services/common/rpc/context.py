@@ -5,7 +5,8 @@ from typing import NoReturn, TypeAlias
 from grpc_status import rpc_status
 
 from services.common.errors import FacetError
-from services.common.http2.server_call import AbortedError, ServerCall
+from services.common.http2.server_call import ServerCall
+from services.common.http2.status import AbortedError
 from services.common.statuses import to_status
 from services.common.tracing.span import CURRENT
 

@@ -11,7 +11,8 @@ import grpc
 import structlog
 
 from services.common.http2.interceptor import Interceptor
-from services.common.http2.server_call import AbortedError, ServerCall
+from services.common.http2.server_call import ServerCall
+from services.common.http2.status import AbortedError
 from services.common.security.identity import OPERATOR, SERVICES, spiffe_id
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,8 @@ from hpack import Encoder
 
 from services.common.http2.frames import PREFACE, Kind, frame, settings_frame, word_frame
 from services.common.http2.headers import header_block
-from services.common.http2.server import Server, ServerConnection
+from services.common.http2.server import Server
+from services.common.http2.server_connection import ServerConnection
 from tests.common.http2.ends import SERVICE, Echo, Methods, our_server, their_channel
 from tests.common.http2.raw import data, raw_client, request
 from tests.waiting import until

@@ -82,7 +82,7 @@ async def test_what_is_not_http2_is_let_go(sent: bytes) -> None:
 
 
 async def test_a_torn_preface_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.http2.server.PREFACE_WITHIN_S", 0.05)
+    monkeypatch.setattr("services.common.http2.server_connection.PREFACE_WITHIN_S", 0.05)
     async with attacked() as (_, _, raw):
         raw.send(PREFACE[:10])
         await raw.closed()

@@ -10,7 +10,8 @@ import pytest
 from services.common.http2.channel import Channel
 from services.common.http2.interceptor import Interceptor
 from services.common.http2.server import Server
-from services.common.http2.server_call import AbortedError, ServerCall
+from services.common.http2.server_call import ServerCall
+from services.common.http2.status import AbortedError
 from tests.common.http2.ends import Context, Echo, Methods, our_server, their_channel
 from tests.common.http2.test_calls import drain, failure
 from tests.common.http2.test_endings import Silent

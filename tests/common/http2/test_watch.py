@@ -15,11 +15,11 @@ pytestmark = pytest.mark.usefixtures("no_task_left")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look soon."""
-    monkeypatch.setattr("services.common.http2.server.PING_AFTER_S", 0.02)
+    monkeypatch.setattr("services.common.http2.server_connection.PING_AFTER_S", 0.02)
 
 
 async def test_a_client_that_does_not_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.http2.server.PONG_WITHIN_S", 0.1)
+    monkeypatch.setattr("services.common.http2.server_connection.PONG_WITHIN_S", 0.1)
     echo = Echo()
     async with our_server(echo) as (server, address), raw_client(address) as raw:
         raw.send(GREETING, opening(1, request("Talk")))
@@ -30,7 +30,7 @@ async def test_a_client_that_does_not_answer_is_let_go(monkeypatch: pytest.Monke
 
 
 async def test_a_client_that_answers_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.http2.server.PONG_WITHIN_S", 1.0)
+    monkeypatch.setattr("services.common.http2.server_connection.PONG_WITHIN_S", 1.0)
     async with our_server(Echo()) as (server, address), raw_client(address) as raw:
         raw.send(GREETING)
         for _ in range(3):
@@ -41,7 +41,7 @@ async def test_a_client_that_answers_stays(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_silent_client_of_grpcio_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.http2.server.PONG_WITHIN_S", 1.0)
+    monkeypatch.setattr("services.common.http2.server_connection.PONG_WITHIN_S", 1.0)
     echo = Echo()
     async with our_server(echo) as (server, address), their_channel(address) as channel:
         waiting = asyncio.ensure_future(wait(Methods(channel)))

@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 from services.common.http2.interceptor import Interceptor
-from services.common.http2.server_call import AbortedError, ServerCall
+from services.common.http2.server_call import ServerCall
+from services.common.http2.status import AbortedError
 from services.common.tracing.interceptor import RequestInterceptor
 from services.common.tracing.requests import Requests
 from services.common.tracing.span import CURRENT, NOBODY
