@@ -115,8 +115,9 @@ async def test_a_stream_that_nobody_reads_is_held_up(monkeypatch: pytest.MonkeyP
         assert transport.get_write_buffer_size() < 20_000
 
 
-def _all_wait(connection: ServerConnection, last: int) -> bool:
+def _all_wait(connection: Connection, last: int) -> bool:
     """All calls up to that one have come, and whatever is left waits for the window."""
+    assert isinstance(connection, ServerConnection)
     return connection._last_seen == last and len(connection._blocked) == len(connection.streams)
 
 
