@@ -62,8 +62,9 @@ class Coordinator:
         self._pruning: set[asyncio.Task[None]] = set()
 
     async def run(self, logs: Path) -> None:
-        """Return when all epochs are learned and measured; the newest checkpoint is the result.
+        """Return when all epochs are learned; the newest checkpoint is the result.
 
+        All but the last are measured then: that is done with the result, by whoever has it.
         Raises UnavailableError (NO_TRAINING_WORKER, TRAINING_WORKERS_LOST) and what the training
         itself fails with.
         """
@@ -72,7 +73,7 @@ class Coordinator:
                 async with self._source.open(logs) as registry:
                     while not await self._tried(registry):
                         pass
-                self._progress.stage("measuring the last epoch")
+                self._progress.stage("measuring the last epochs")
                 await self._evaluator.finish()
         finally:
             await asyncio.gather(*self._pruning)
@@ -126,7 +127,7 @@ class Coordinator:
             self._progress.epoch(record)
 
     def _measure(self, epoch: int, checkpoint: str) -> None:
-        if epoch > self._submitted:
+        if self._submitted < epoch < self._schedule.epochs:
             self._submitted = epoch
             self._evaluator.submit(epoch, checkpoint)
 
