@@ -11,6 +11,7 @@ Who gets what, and why, is in granting.py; this module keeps the books:
 
     shards ── pulled, finished, left ──► Fleet (fleet.py): credits, clocks, costs
     dispatchers ── enqueue, ended, lost ─► FairQueue (fairness.py) ⇄ Leases (leases.py)
+    requests ── may they come in? ──► Forecast (forecast.py): when they would have been run
     assign(now) ◄── Granting (granting.py): level, fairness, hedging
     orders(now) ◄── Placing (placing.py): which shards hold which models
 """
@@ -18,13 +19,11 @@ Who gets what, and why, is in granting.py; this module keeps the books:
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
-from services.scheduler import admission, hedging
+from services.scheduler import hedging
 from services.scheduler.asked import Asked, ModelQueue
-from services.scheduler.calibration import Calibration
 from services.scheduler.descriptors import (
     Grant,
     Piece,
@@ -32,11 +31,11 @@ from services.scheduler.descriptors import (
     Promise,
     Refusal,
     Serving,
-    Why,
 )
 from services.scheduler.expected import Expectations, Expected, RequestKey
 from services.scheduler.fairness import FairQueue
-from services.scheduler.fleet import FAR_S, Fleet, Shard
+from services.scheduler.fleet import Fleet, Shard
+from services.scheduler.forecast import Forecast
 from services.scheduler.granting import Granting
 from services.scheduler.leases import Leases
 from services.scheduler.placing import Offer, Order, Placing
@@ -56,10 +55,10 @@ class Scheduler:
         self._fleet = Fleet(self.tally.batch_ratio)
         self._queues: dict[ModelKey, FairQueue] = {}
         self._expected = Expectations()
-        self._calibration = Calibration()
         self._asked = Asked()
         self._leases = Leases()
         self._placing = Placing()
+        self._forecast = Forecast(self._fleet, self._queues, self._expected, self._placing)
         budget = hedging.HedgeBudget(hedge_share)
         self._granting = Granting(epoch, self._fleet, self._queues, self._leases, budget)
 
@@ -132,8 +131,8 @@ class Scheduler:
         """
         first, images = pieces[0], sum(piece.images for piece in pieces)
         self._note_asked(first.model, images, now)
-        predicted_s = self._predicted_s(first.model, images, first.tenant, now)
-        refusal = self._refusal(first.model, predicted_s, first.deadline - now)
+        predicted_s = self._forecast.queued_s(first.model, images, first.tenant, now)
+        refusal = self._forecast.refusal(first.model, predicted_s, first.deadline - now)
         self.tally.asked(refusal)
         if refusal is None:
             self.enqueue(pieces)
@@ -149,11 +148,9 @@ class Scheduler:
         """
         model, images = expected.model, expected.images
         self._note_asked(model, images, now)
-        predicted_s = self._predicted_s(model, images, expected.tenant, now)
-        if predicted_s and (prepared_s := self._expected.prepared_in(model, images)):
-            # What is prepared last has at least its own run before it.
-            predicted_s = max(predicted_s, prepared_s + self._fleet.run_s(model, images))
-        if (refusal := self._refusal(model, predicted_s, expected.deadline - now)) is None:
+        predicted_s = self._forecast.prepared_s(model, images, expected.tenant, now)
+        refusal = self._forecast.refusal(model, predicted_s, expected.deadline - now)
+        if refusal is None:
             self._expected.add(expected, Promise(now, predicted_s))
         else:
             self._asked.refused(model, images)
@@ -260,10 +257,12 @@ class Scheduler:
 
     def queues(self, now: float) -> list[ModelQueue]:
         """Return what waits, of each version that was ever asked for."""
-        factor = self._calibration.factor
+        forecast = self._forecast
         return [
             self._asked.queue(
-                model, self._waiting(model), factor * self._predicted_s(model, 1, "", now)
+                model,
+                forecast.waiting(model),
+                forecast.factor * forecast.queued_s(model, 1, "", now),
             )
             for model in self._asked.models
         ]
@@ -283,7 +282,7 @@ class Scheduler:
     @property
     def prediction_factor(self) -> float:
         """By how much predictions are lengthened (calibration.py)."""
-        return self._calibration.factor
+        return self._forecast.factor
 
     def outstanding_images(self, shard: str) -> int:
         """Images in grants that the shard has not finished."""
@@ -303,39 +302,6 @@ class Scheduler:
         """Nothing is queued or leased, and nothing is remembered of what was."""
         return not (self._queues or self._expected) and self._leases.empty
 
-    def _predicted_s(self, model: ModelKey, images: int, tenant: str, now: float) -> float:
-        """Return when a new request would have been run, in seconds; 0 where that is not known.
-
-        A model that no shard serves at the moment is waited for: it is loaded, or its shards are
-        restarting.
-        """
-        lane = self._fleet.lane(model)
-        if lane is None or not lane.members:
-            return self._placing.load_s(model)
-        self._fleet.settle(now)
-        coming = self._expected.images(model)
-        own, tenants = coming[tenant], coming.keys() | {tenant}
-        if (queue := self._queues.get(model)) is not None:
-            own, tenants = own + queue.images_of(tenant), tenants | queue.tenants
-        more = admission.ahead(images, own, self._waiting(model), len(tenants))
-        for other in self._queues.keys() | self._expected.models:
-            if other != model:
-                more += int(self._fleet.overlap(model, other) * self._waiting(other))
-        predicted_s = lane.filled_at(more, now) - now
-        # Where all shards hang, it waits as well.
-        return 0.0 if predicted_s > FAR_S / 2 else predicted_s
-
-    def _refusal(self, model: ModelKey, predicted_s: float, budget_s: float) -> Refusal | None:
-        if self._fleet.lane(model) is None:
-            return self._cold_refusal(model, predicted_s, budget_s)
-        return admission.refusal(predicted_s * self._calibration.factor, budget_s)
-
-    def _cold_refusal(self, model: ModelKey, load_s: float, budget_s: float) -> Refusal | None:
-        if self._placing.too_large(model):
-            return Refusal(load_s, budget_s, admission.MAX_RETRY_S, Why.MODEL_TOO_LARGE)
-        refusal = admission.refusal(load_s, budget_s)
-        return refusal and replace(refusal, retry_after_s=load_s, why=Why.MODEL_LOADING)
-
     def _note_asked(self, model: ModelKey, images: int, now: float) -> None:
         served = self._fleet.lane(model) is not None
         self._asked.asked(model, images)
@@ -350,13 +316,8 @@ class Scheduler:
     def _note_end(self, key: PieceKey, now: float) -> None:
         piece = self._leases.pieces.get(key)
         if piece is not None and piece.promise is not None:
-            self._calibration.kept(piece.promise, now)
+            self._forecast.kept(piece.promise, now)
             self.tally.kept(piece.promise, now)
-
-    def _waiting(self, model: ModelKey) -> int:
-        """Images that wait or are to come."""
-        queue = self._queues.get(model)
-        return self._expected.images(model).total() + (queue.images if queue else 0)
 
     def _queue(self, piece: Piece) -> None:
         queue = self._queues.get(piece.model)
