@@ -10,13 +10,12 @@ After every batch of messages, and at `wake_at`, the caller delivers what `assig
 Who gets what, and why, is in granting.py; this module keeps the books:
 
     shards ── pulled, finished, left ──► Fleet (fleet.py): credits, clocks, costs
-    dispatchers ── enqueue, ended, lost ─► FairQueue (fairness.py) ⇄ Leases (leases.py)
+    dispatchers ── enqueue, ended, lost ─► Backlog (backlog.py): FairQueue ⇄ Leases
     requests ── may they come in? ──► Forecast (forecast.py): when they would have been run
     assign(now) ◄── Granting (granting.py): level, fairness, hedging
     orders(now) ◄── Placing (placing.py): which shards hold which models
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,6 +23,7 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler import hedging
 from services.scheduler.asked import Asked, ModelQueue
+from services.scheduler.backlog import Backlog
 from services.scheduler.descriptors import (
     Grant,
     Piece,
@@ -33,11 +33,9 @@ from services.scheduler.descriptors import (
     Serving,
 )
 from services.scheduler.expected import Expectations, Expected, RequestKey
-from services.scheduler.fairness import FairQueue
 from services.scheduler.fleet import Fleet, Shard
 from services.scheduler.forecast import Forecast
 from services.scheduler.granting import Granting
-from services.scheduler.leases import Leases
 from services.scheduler.placing import Offer, Order, Placing
 from services.scheduler.tally import Tally
 
@@ -50,17 +48,17 @@ class Scheduler:
 
         `hedge_share`: how many images may be leased twice, as a share of all granted ones.
         """
-        self._arrivals = itertools.count(1)
         self.tally = Tally()
         self._fleet = Fleet(self.tally.batch_ratio)
-        self._queues: dict[ModelKey, FairQueue] = {}
+        self._backlog = Backlog()
         self._expected = Expectations()
         self._asked = Asked()
-        self._leases = Leases()
         self._placing = Placing()
-        self._forecast = Forecast(self._fleet, self._queues, self._expected, self._placing)
+        self._forecast = Forecast(self._fleet, self._backlog.queues, self._expected, self._placing)
         budget = hedging.HedgeBudget(hedge_share)
-        self._granting = Granting(epoch, self._fleet, self._queues, self._leases, budget)
+        self._granting = Granting(
+            epoch, self._fleet, self._backlog.queues, self._backlog.leases, budget
+        )
 
     # What shards say.
 
@@ -119,7 +117,7 @@ class Scheduler:
         """The shard's stream ended: what it was leased goes back to the queue."""
         self._placing.left(shard)
         for grant_id in self._fleet.leave(shard):
-            self._take_back(grant_id)
+            self._backlog.take_back(grant_id)
 
     # What dispatchers say.
 
@@ -160,7 +158,7 @@ class Scheduler:
     def expected_came(self, key: RequestKey, last: PieceKey, now: float) -> None:
         """The pieces of a request, which may have been expected, are in the queue."""
         promise = self._expected.discard(key, now, prepared=True)
-        if promise is not None and (piece := self._leases.pieces.get(last)) is not None:
+        if promise is not None and (piece := self._backlog.piece(last)) is not None:
             piece.promise = promise
 
     def expected_no_more(self, key: RequestKey, now: float) -> None:
@@ -173,41 +171,32 @@ class Scheduler:
         A key that is known already is left alone.
         """
         for piece in pieces:
-            if piece.key not in self._leases.pieces:
-                piece.arrival = next(self._arrivals)
-                self._leases.pieces[piece.key] = piece
-                self.tally.pieces += 1
-                self._queue(piece)
+            self.tally.pieces += self._backlog.add(piece)
 
     def piece_ended(self, key: PieceKey, now: float) -> None:
         """The piece was answered. Sent with the first answer; further leases are void."""
         self._note_end(key, now)
-        self._end(key, None)
+        self._backlog.end(key, None)
 
     def piece_cancelled(self, key: PieceKey) -> None:
         """Nobody waits for the piece any more; what a shard does for it is wasted."""
-        self._end(key, "cancelled")
+        self._backlog.end(key, "cancelled")
 
     def piece_expired(self, key: PieceKey, now: float) -> None:
         """The time of the piece's caller is over, which `expire` would find out later."""
         self._note_end(key, now)
-        self._end(key, "deadline")
+        self._backlog.end(key, "deadline")
 
     def piece_lost(self, key: PieceKey, grant_id: str, *, unreachable: bool) -> None:
         """That lease of the piece came to nothing; ignored unless it is open."""
-        piece = self._leases.pieces.get(key)
-        if piece is None or grant_id not in piece.grants:
-            return
-        if unreachable and (lease := self._leases.get(grant_id)) is not None:
-            piece.avoid |= {lease.grant.shard}
-        if self._leases.lose(piece, grant_id):
-            self._queue(piece)
+        self._backlog.lose(key, grant_id, unreachable=unreachable)
 
     def dispatcher_left(self, dispatcher: str, now: float) -> None:
         """The dispatcher's stream ended: its pieces are forgotten."""
         self._expected.discard_of(dispatcher, now)
-        for key in [key for key in self._leases.pieces if key.dispatcher == dispatcher]:
-            self._end(key, "cancelled")
+        for piece in self._backlog.pieces():
+            if piece.key.dispatcher == dispatcher:
+                self.piece_cancelled(piece.key)
 
     # What follows.
 
@@ -220,18 +209,18 @@ class Scheduler:
 
     def piece(self, key: PieceKey) -> Piece | None:
         """Return a piece that is queued or leased."""
-        return self._leases.pieces.get(key)
+        return self._backlog.piece(key)
 
     def expire(self, now: float) -> list[Piece]:
         """Take back overdue leases; return the pieces dropped because their deadline passed."""
         self._fleet.expire(now)
         self._expected.expire(now)
-        for lease in self._leases.expired(now):
-            self._take_back(lease.grant.grant_id)
+        for lease in self._backlog.leases.expired(now):
+            self._backlog.take_back(lease.grant.grant_id)
         dropped: list[Piece] = []
-        for key, piece in list(self._leases.pieces.items()):
+        for piece in self._backlog.pieces():
             if piece.deadline <= now:
-                self.piece_expired(key, now)
+                self.piece_expired(piece.key, now)
                 dropped.append(piece)
         return dropped
 
@@ -240,7 +229,7 @@ class Scheduler:
         if not self._placing.due(now):
             return []
         coming = {model for model in self._expected.models if self._expected.images(model)}
-        return self._placing.orders(now, self._queues.keys() | coming, self._stop)
+        return self._placing.orders(now, self._backlog.queues.keys() | coming, self._stop)
 
     @property
     def wake_at(self) -> float | None:
@@ -253,7 +242,7 @@ class Scheduler:
     @property
     def queued_images(self) -> int:
         """Images that wait for a lease."""
-        return sum(queue.images for queue in self._queues.values())
+        return self._backlog.images
 
     def queues(self, now: float) -> list[ModelQueue]:
         """Return what waits, of each version that was ever asked for."""
@@ -271,7 +260,7 @@ class Scheduler:
     def waiting(self) -> dict[ModelKey, int]:
         """Images that wait for a lease, by version; also 0 for each that a shard serves."""
         images = dict.fromkeys(self._fleet.models, 0)
-        images.update((model, queue.images) for model, queue in self._queues.items())
+        images.update((model, queue.images) for model, queue in self._backlog.queues.items())
         return images
 
     @property
@@ -295,12 +284,12 @@ class Scheduler:
     @property
     def wasted_images(self) -> Counter[str]:
         """Images leased for nothing so far, by reason; see DispatchResponse."""
-        return self._leases.wasted
+        return self._backlog.leases.wasted
 
     @property
     def empty(self) -> bool:
         """Nothing is queued or leased, and nothing is remembered of what was."""
-        return not (self._queues or self._expected) and self._leases.empty
+        return self._backlog.empty and not self._expected
 
     def _note_asked(self, model: ModelKey, images: int, now: float) -> None:
         served = self._fleet.lane(model) is not None
@@ -314,28 +303,7 @@ class Scheduler:
         return all(grant.model != model for grant in in_hand)
 
     def _note_end(self, key: PieceKey, now: float) -> None:
-        piece = self._leases.pieces.get(key)
+        piece = self._backlog.piece(key)
         if piece is not None and piece.promise is not None:
             self._forecast.kept(piece.promise, now)
             self.tally.kept(piece.promise, now)
-
-    def _queue(self, piece: Piece) -> None:
-        queue = self._queues.get(piece.model)
-        if queue is None:
-            queue = self._queues[piece.model] = FairQueue()
-        queue.put(piece)
-
-    def _end(self, key: PieceKey, reason: str | None) -> None:
-        piece = self._leases.pieces.get(key)
-        if piece is None:
-            return
-        if piece.queued:
-            queue = self._queues[piece.model]
-            queue.discard(piece)
-            if not queue:
-                del self._queues[piece.model]
-        self._leases.end(piece, reason)
-
-    def _take_back(self, grant_id: str) -> None:
-        for piece in self._leases.take_back(grant_id):
-            self._queue(piece)
