@@ -12,12 +12,12 @@ from services.common.errors import UnavailableError
 from services.common.registry import Registry
 from services.training.distributed.attempt import Attempt, Cause, MemberLostError
 from services.training.distributed.evaluator import Evaluator, Measure
+from services.training.distributed.messages import epoch_record, step_report
 from services.training.distributed.seats import Seat, reserved_seats
 from services.training.distributed.sources import WorkerSource
 from services.training.history import EpochRecord
 from services.training.jobs.job import Job
-from services.training.progress import StepReport, TrainingProgress
-from services.training.schedule import Schedule
+from services.training.progress import TrainingProgress
 
 MAX_RESTARTS: Final = 5
 """In a row, without a checkpoint in between: then trying again is no use."""
@@ -145,9 +145,9 @@ class Coordinator:
     def _hear(self, event: training_pb2.RunMemberResponse) -> None:
         match event.WhichOneof("event"):
             case "stepped":
-                self._progress.step(_step_report(event.stepped, self._schedule))
+                self._progress.step(step_report(event.stepped, self._schedule))
             case "epoch_ended":
-                self._tell(_epoch_record(event.epoch_ended))
+                self._tell(epoch_record(event.epoch_ended))
             case "checkpoint_written":
                 self._written(event.checkpoint_written)
 
@@ -163,26 +163,3 @@ class Coordinator:
         # What cannot be removed now is removed later: all of it at the end of the training.
         with suppress(UnavailableError):
             await asyncio.to_thread(self._job.checkpoints.prune, self._evaluator.needed)
-
-
-def _step_report(stepped: training_pb2.Stepped, schedule: Schedule) -> StepReport:
-    return StepReport(
-        epoch=stepped.epoch,
-        epochs=schedule.epochs,
-        step=stepped.step,
-        steps=schedule.steps,
-        loss=stepped.loss,
-        accuracy=stepped.accuracy,
-        images_per_s=stepped.images_per_s,
-        learning_rate=stepped.learning_rate,
-    )
-
-
-def _epoch_record(ended: training_pb2.EpochEnded) -> EpochRecord:
-    return EpochRecord(
-        epoch=ended.epoch,
-        loss=ended.loss,
-        accuracy=ended.accuracy,
-        seconds=ended.seconds,
-        images_per_s=ended.images_per_s,
-    )
