@@ -10,7 +10,7 @@ from facet.cli.gateway_options import calls_gateway
 from facet.cli.options import DEFAULT_GATEWAY, Json, ToGateway
 from facet.cli.output import answers, errors_to, notices, write_json
 from facet.cli.status_view import status_view
-from facet.client.connection import Gateway, connect
+from facet.client.connection import Gateway
 from facet.client.readiness import wait_ready
 from facet.client.watching import get_cluster
 from services.common.models.key import ModelKey
@@ -36,8 +36,8 @@ async def _wait(gateway: Gateway, timeout: float) -> list[str]:
         last[:] = missing
 
     try:
-        async with connect(gateway) as channel, asyncio.timeout(timeout):
-            await wait_ready(channel, 0, progress)
+        async with asyncio.timeout(timeout):
+            await wait_ready(gateway, 0, progress)
     except TimeoutError:
         return last
     return []

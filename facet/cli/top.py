@@ -19,7 +19,7 @@ from facet.cli.gateway_options import calls_gateway
 from facet.cli.options import DEFAULT_GATEWAY, ToGateway
 from facet.cli.output import answers, errors_to
 from facet.cli.top_view import frame
-from facet.client.connection import Gateway, connect
+from facet.client.connection import Gateway
 from facet.client.watching import get_cluster, watch_cluster
 from facet.cluster.v1 import cluster_pb2
 
@@ -92,7 +92,7 @@ class _Screen:
         return frame(self._cluster, width, height, self._note, "q leaves")
 
     async def _follow(self) -> None:
-        async with connect(self._gateway) as channel, aclosing(watch_cluster(channel)) as views:
+        async with aclosing(watch_cluster(self._gateway)) as views:
             async for cluster in views:
                 if cluster is not None:
                     self._cluster, self._note = cluster, ""

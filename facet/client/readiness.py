@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from contextlib import aclosing
 
-import grpc
-
+from facet.client.connection import Gateway
 from facet.client.watching import watch_cluster
 from facet.cluster.v1 import cluster_pb2
 
 
 async def wait_ready(
-    channel: grpc.aio.Channel,
+    gateway: Gateway,
     expected_instances: int,
     on_progress: Callable[[list[str], list[str]], None],
 ) -> None:
@@ -18,9 +17,10 @@ async def wait_ready(
 
     `on_progress(serving, missing)` gets the ids of the instances that serve, and a sentence for
     each thing that still stands in the way. Raises UnauthenticatedError and ForbiddenError where
-    the gateway wants another API key.
+    the gateway wants another API key, ConfigurationError when its certificates or its key cannot
+    be read.
     """
-    async with aclosing(watch_cluster(channel)) as views:
+    async with aclosing(watch_cluster(gateway)) as views:
         async for cluster in views:
             if cluster is None:
                 on_progress([], ["the gateway does not answer yet"])

@@ -29,22 +29,21 @@ async def get_cluster(gateway: Gateway) -> cluster_pb2.Cluster:
     return response.cluster
 
 
-async def watch_cluster(
-    channel: grpc.aio.Channel,
-) -> AsyncGenerator[cluster_pb2.Cluster | None, None]:
+async def watch_cluster(gateway: Gateway) -> AsyncGenerator[cluster_pb2.Cluster | None, None]:
     """Yield the cluster whenever it changes, and None where the gateway does not answer.
 
     Never ends by itself. Raises UnauthenticatedError and ForbiddenError where the gateway wants
-    another API key.
+    another API key, ConfigurationError when its certificates or its key cannot be read.
     """
-    stub = cluster_pb2_grpc.ClusterServiceStub(channel)
-    while True:
-        try:
-            async for response in stub.WatchCluster(cluster_pb2.WatchClusterRequest()):
-                yield response.cluster
-        except grpc.aio.AioRpcError as error:
-            heed_cancellation()
-            if error.code() in _CLOSED:
-                raise domain_error(Gateway(""), error) from None
-            yield None
-        await asyncio.sleep(RETRY_S)
+    async with connect(gateway) as channel:
+        stub = cluster_pb2_grpc.ClusterServiceStub(channel)
+        while True:
+            try:
+                async for response in stub.WatchCluster(cluster_pb2.WatchClusterRequest()):
+                    yield response.cluster
+            except grpc.aio.AioRpcError as error:
+                heed_cancellation()
+                if error.code() in _CLOSED:
+                    raise domain_error(gateway, error) from None
+                yield None
+            await asyncio.sleep(RETRY_S)

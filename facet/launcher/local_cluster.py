@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from facet.client.connection import Gateway, connect
+from facet.client.connection import Gateway
 from facet.client.readiness import wait_ready
 from facet.launcher.plan import ClusterPlan
 from facet.launcher.supervisor import Death, Supervisor
@@ -79,8 +79,7 @@ class LocalCluster:
     async def _ready(self, on_progress: Callable[[list[str], list[str]], None]) -> str:
         address = await self.gateway_address()
         expected = len(self._plan.processes())
-        async with connect(Gateway(address, self.tls_ca)) as channel:
-            await wait_ready(channel, expected, on_progress)
+        await wait_ready(Gateway(address, self.tls_ca), expected, on_progress)
         return address
 
 

@@ -8,6 +8,5 @@ tokens          JSON Web Tokens → callers
 authentication  looks at every call before its request is read
 bucket          images a second, with bursts (pure)
 quotas          a bucket for each tenant
-followed_file   a file that is read again when it changes
 door            what of it the settings ask for
 """

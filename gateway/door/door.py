@@ -1,18 +1,19 @@
 """What of the door the settings ask for."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from gateway.door.authentication import Authentication, check_good
 from gateway.door.caller import CALLER
-from gateway.door.followed_file import FollowedFile
 from gateway.door.keys import KeyRing
 from gateway.door.quotas import Quotas, parse_quotas
 from gateway.settings import GatewaySettings
 from services.common.credentials.key_file import parse_keys
+from services.common.errors import ConfigurationError
+from services.common.following.files import FollowedFiles
 from services.common.http2.interceptor import Interceptor
 from services.common.security.protection import is_loopback
 
@@ -21,20 +22,20 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 
 class Door:
     """Authentication and quotas, as far as they are configured, and the files behind them."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Read the files; ConfigurationError where one cannot be used."""
-        self._files: list[FollowedFile[Any]] = []
+        self._files: list[FollowedFiles] = []
         self._authentication = self._authenticate(settings)
         self._quotas: Quotas | None = None
         if settings.quotas is not None:
             self._quotas = Quotas(settings.gateways)
-            self._files.append(
-                FollowedFile(settings.quotas, parse_quotas, self._quotas.use, "the quotas")
-            )
+            self._follow("the quotas", settings.quotas, parse_quotas, self._quotas.use)
         if self._authentication is None and not is_loopback(settings.host):
             log.warning(
                 "anybody who reaches this gateway may use it; FACET_API_KEYS or FACET_JWT_KEYS "
@@ -70,9 +71,7 @@ class Door:
         keys: KeyRing | None = None
         if settings.api_keys is not None:
             keys = KeyRing()
-            self._files.append(
-                FollowedFile(settings.api_keys, parse_keys, keys.use, "the API keys")
-            )
+            self._follow("the API keys", settings.api_keys, parse_keys, keys.use)
         tokens = self._follow_token_keys(settings, settings.jwt_keys) if settings.jwt_keys else None
         return Authentication(keys, tokens) if keys or tokens else None
 
@@ -84,5 +83,16 @@ class Door:
         tokens = Tokens(
             Issuer(settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)
         )
-        self._files.append(FollowedFile(file, parse_token_keys, tokens.use, "the token keys"))
+        self._follow("the token keys", file, parse_token_keys, tokens.use)
         return tokens
+
+    def _follow(
+        self, what: str, file: Path, parse: Callable[[bytes], T], use: Callable[[T], None]
+    ) -> None:
+        def take(contents: Sequence[bytes]) -> None:
+            try:
+                use(parse(contents[0]))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{what} in {file}: {error.message}") from None
+
+        self._files.append(FollowedFiles(what, [file], take))

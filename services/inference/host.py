@@ -269,7 +269,7 @@ class ModelHost:
     def _what_it_took(self, model: LoadedModel, seconds: float) -> _Taken:
         engine = model.descriptor.engine
         if engine in self._engines_run:
-            return _Taken(model.descriptor.memory_bytes, seconds)
+            return _Taken(model.version.memory_bytes, seconds)
         self._engines_run.add(engine)  # what was measured is the engine's own memory as well
         return _Taken(0, seconds)
 

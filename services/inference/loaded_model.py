@@ -51,7 +51,6 @@ def load_model(
     descriptor.batch_seconds = cost.a
     descriptor.image_seconds = cost.c
     descriptor.piece_images = piece_images(cost, max_batch)
-    descriptor.memory_bytes = loaded.memory_bytes
     return LoadedModel(key, loaded, descriptor)
 
 

@@ -15,6 +15,7 @@ from services.training.distributed.sources import WorkerSource
 from services.training.jobs.checkpoints import Checkpoint
 from services.training.jobs.job import Job
 from services.training.progress import TrainingProgress
+from services.training.reports.measures import Measures
 
 if TYPE_CHECKING:
     from services.training.trainer import Trained
@@ -40,8 +41,8 @@ class RunOptions:
 
 def run_job(
     job: Job, dataset: Dataset, options: RunOptions, progress: TrainingProgress
-) -> "Trained":
-    """Run a job to its end and return the network.
+) -> tuple["Trained", Measures]:
+    """Run a job to its end; return the network, and what it is on the held-out pictures.
 
     Raises InvalidRequestError (TRAINING_DIVERGED), UnavailableError when the repository or all
     workers are gone; the job can be resumed then.
@@ -55,23 +56,36 @@ def run_job(
         raise
 
 
-def _run(job: Job, dataset: Dataset, options: RunOptions, progress: TrainingProgress) -> "Trained":
+def _run(
+    job: Job, dataset: Dataset, options: RunOptions, progress: TrainingProgress
+) -> tuple["Trained", Measures]:
     # Only here: it imports TensorFlow, and the options are needed before that.
-    from services.training import tensorboard, trainer
+    from services.training import evaluation, tensorboard
 
     folder = options.logs and options.logs(job.name)
     with tensorboard.writing(folder, progress) as told:
         if options.workers is not None:
             with _kept(folder) as logs:
-                return _on_workers(job, dataset, options.workers, options.cadence, told, logs)
-        return trainer.train(
-            dataset,
-            job.record().training_settings,
-            told,
-            checkpoints=job.checkpoints,
-            every_steps=options.cadence.checkpoint_steps,
-            every_s=options.cadence.checkpoint_s,
-        )
+                trained = _on_workers(job, dataset, options.workers, options.cadence, told, logs)
+        else:
+            trained = _alone(job, dataset, options.cadence, told)
+        scores = evaluation.scores_of(trained.model, trained.normalisation, dataset.test_images)
+        held_out = Measures.of(scores, dataset.test_labels, dataset.labels)
+        told.evaluated(len(trained.history), held_out.loss, held_out.accuracy)
+    return trained, held_out
+
+
+def _alone(job: Job, dataset: Dataset, cadence: Cadence, progress: TrainingProgress) -> "Trained":
+    from services.training import trainer
+
+    return trainer.train(
+        dataset,
+        job.record().training_settings,
+        progress,
+        checkpoints=job.checkpoints,
+        every_steps=cadence.checkpoint_steps,
+        every_s=cadence.checkpoint_s,
+    )
 
 
 @contextmanager

@@ -119,11 +119,13 @@ class _Alone:
         progress: TrainingProgress,
         checkpoints: Checkpoints | None,
         saver: Saver | None,
+        epochs: int,
     ) -> None:
         self._measure = partial(learner.evaluate, dataset.test_images, dataset.test_labels)
         self._progress = progress
         self._checkpoints = checkpoints
         self._saver = saver
+        self._epochs = epochs
 
     def stepped(self, report: StepReport, position: Position) -> None:
         if self._saver and self._saver.within_epoch(position, report.steps):
@@ -135,7 +137,8 @@ class _Alone:
             self._saver.save(position)
             self._prune()
         self._progress.epoch(record)
-        self._progress.evaluated(record.epoch, *self._measure())
+        if record.epoch < self._epochs:  # the last one is measured as the result is
+            self._progress.evaluated(record.epoch, *self._measure())
 
     def _prune(self) -> None:
         if self._checkpoints:
@@ -155,8 +158,9 @@ def train(
 
     The learning rate falls to 0 along half a cosine. One seed on one machine gives one result, up
     to the rounding of threads that add in another order. With `checkpoints` it goes on from the
-    newest, and writes more (see Saver). Raises InvalidRequestError for an unknown architecture,
-    and with TRAINING_DIVERGED when the loss is no longer a number.
+    newest, and writes more (see Saver). After each epoch but the last the network is measured on
+    the held-out pictures: whoever has the result measures that. Raises InvalidRequestError for an
+    unknown architecture, and with TRAINING_DIVERGED when the loss is no longer a number.
     """
     record = JobRecord.of(dataset, settings, workers=1)
     network = Network(record)
@@ -165,7 +169,7 @@ def train(
     saver = None
     if checkpoints is not None:
         saver = Saver(checkpoints, learner, every_steps=every_steps, every_s=every_s)
-    listener = _Alone(learner, dataset, progress, checkpoints, saver)
+    listener = _Alone(learner, dataset, progress, checkpoints, saver, settings.epochs)
     pictures = Pictures(dataset.train_images, dataset.train_labels)
     end = run_loop(learner, pictures, record.schedule, listener, start=start)
     return Trained(network.model, network.normalisation, end.history)

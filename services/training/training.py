@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from services.common.models.input_spec import InputSpec
@@ -102,16 +103,13 @@ def training_run(
     check_name(name)
     progress, options = progress or SilentProgress(), options or RunOptions()
     progress.stage("loading TensorFlow")
-    with quiet_stderr():
-        from services.training import evaluation
-
+    with quiet_stderr():  # what it says when it is loaded is for nobody
+        import_module("services.training.trainer")
     asked = JobRecord.of(dataset, settings, options.wanted)
     with open_job(repository.url, name, dataset, asked, resume=options.resume) as job:
         progress.stage(f"training {settings.architecture} on {dataset.name}")
         started = time.monotonic()
-        trained = run_job(job, dataset, options, progress)
-        scores = evaluation.scores_of(trained.model, trained.normalisation, dataset.test_images)
-        held_out = Measures.of(scores, dataset.test_labels, dataset.labels)
+        trained, held_out = run_job(job, dataset, options, progress)
         yield Training(dataset, settings, trained, held_out, time.monotonic() - started)
 
 

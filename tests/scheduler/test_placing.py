@@ -178,7 +178,7 @@ class MoreModelsThanFit(RuleBasedStateMachine):
 
     @property
     def _waiting(self) -> set[ModelKey | None]:
-        return {piece.model for piece in self.core._leases.pieces.values()}
+        return {piece.model for piece in self.core._backlog.pieces()}
 
     def _step(self) -> None:
         self.now += STEP_S
@@ -205,7 +205,7 @@ class MoreModelsThanFit(RuleBasedStateMachine):
             return
         fits = any(self.repository.get(key, FAR) <= shard.budget for shard in self._willing(key))
         if key not in self.repository or not fits:
-            for piece in list(self.core._leases.pieces.values()):
+            for piece in self.core._backlog.pieces():
                 if piece.model == key and piece.queued:
                     self.core.piece_cancelled(piece.key)
 

@@ -3,15 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from services.common.errors import InvalidRequestError
 from services.common.models.repository import ModelRepository
+from services.training import evaluation
 from services.training.data.dataset import Dataset
 from services.training.data.digits import load_digits_dataset
 from services.training.history import EpochRecord
+from services.training.learner import Learner
 from services.training.progress import SilentProgress, StepReport
 from services.training.settings import TrainingSettings
 from services.training.trainer import train
@@ -32,6 +35,7 @@ class Recorder(SilentProgress):
         self.stages: list[str] = []
         self.steps: list[tuple[int, int, int, int]] = []
         self.losses: list[float] = []
+        self.measured: list[tuple[int, float, float]] = []
 
     def stage(self, text: str) -> None:
         self.stages.append(text)
@@ -43,6 +47,9 @@ class Recorder(SilentProgress):
     def epoch(self, record: EpochRecord) -> None:
         assert 0 <= record.accuracy <= 1
         self.losses.append(record.loss)
+
+    def evaluated(self, epoch: int, loss: float, accuracy: float) -> None:
+        self.measured.append((epoch, loss, accuracy))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,30 @@ def test_a_training_is_told_measured_and_published(digits: Dataset, tmp_path: Pa
         manifest.metrics["held_out_accuracy"], abs=1e-6
     )
     assert [record["loss"] for record in report["epochs"]] == progress.losses
+
+
+def test_held_out_pictures_are_run_once_for_each_epoch(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    measure, scores = Learner.evaluate, evaluation.scores_of
+
+    def counted_measure(self: Learner, images: Any, labels: Any) -> tuple[float, float]:
+        ran.append(len(images))
+        return measure(self, images, labels)
+
+    def counted_scores(model: Any, normalisation: Any, images: Any) -> Any:
+        ran.append(len(images))
+        return scores(model, normalisation, images)
+
+    monkeypatch.setattr(Learner, "evaluate", counted_measure)
+    monkeypatch.setattr(evaluation, "scores_of", counted_scores)
+    progress = Recorder()
+    with training_run(ModelRepository(tmp_path), "digits", digits, QUICK, progress) as training:
+        assert sum(ran) == QUICK.epochs * len(digits.test_labels)
+        assert [epoch for epoch, _, _ in progress.measured] == [1, 2]
+        last = (training.held_out.loss, training.held_out.accuracy)
+        assert progress.measured[-1][1:] == last
 
 
 def test_what_is_only_measured_is_not_published(digits: Dataset, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from services.common.registry.inotify import Folders
+from services.common.following.inotify import Folders
 from services.common.registry.processes import Deaths, Process
 
 POLL_S: Final = 0.5

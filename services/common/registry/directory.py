@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from services.common.errors import RegistryError
+from services.common.following.inotify import Folders
 from services.common.registry.alarm import POLL_S, Alarm
 from services.common.registry.directory_files import Entry, read_entries, write_entry, write_whole
 from services.common.registry.directory_leadership import Candidacy, follow_leader
-from services.common.registry.inotify import Folders
 from services.common.registry.interface import Instance, Registration, Registry, View
 from services.common.registry.names import (
     LEADERS,

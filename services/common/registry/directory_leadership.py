@@ -17,9 +17,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+from services.common.following.inotify import Folders
 from services.common.registry.alarm import POLL_S, Alarm
 from services.common.registry.directory_files import Leader, read_leader, write_leader
-from services.common.registry.inotify import Folders
 from services.common.registry.processes import Process
 from services.common.registry.streams import Feed
 from services.common.registry.trouble import Trouble

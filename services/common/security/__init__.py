@@ -3,7 +3,7 @@
     identity       names: spiffe://<trust domain>/<service>
     files          the PEM files of one process, read and checked
     credentials    TLS contexts made of them, made anew when the files change
-    following      noticing that they have changed, and that they will soon have expired
+    upkeep         keeping them fresh, and saying in time that they will have expired
     authorisation  which identity may call what: the one table
     protection     all of this for one process, by its settings
     authority      making certificates: `facet certs`

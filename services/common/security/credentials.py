@@ -1,7 +1,7 @@
 """TLS contexts of one process, made anew when its certificates change."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from services.common.errors import ConfigurationError
+from services.common.following.files import FollowedFiles
 from services.common.http2.tls import ALPN, ClientTls
 from services.common.security.files import CertificateFacts, TlsFiles, read_certificates
 
@@ -42,8 +43,8 @@ class Credentials:
         self.files = files
         self._identity = identity
         self._mutual = mutual
-        self._fingerprint = files.fingerprint()
-        self._now = self._read()
+        self._now: _Contexts
+        self._followed = FollowedFiles("the certificates", files.all, self._take)
         self._listening = self._server_context()
         # OpenSSL asks this whether or not the client named a host, and before it looks for
         # certificates: the connection goes on with the context that it is given.
@@ -67,19 +68,12 @@ class Credentials:
         """Return how a channel reaches servers of that identity."""
         return ClientTls(self.client_context, identity)
 
-    def refresh(self) -> bool:
+    async def refresh(self) -> bool:
         """Read the files again if they have changed; return whether what is in use has changed.
 
         What cannot be used is told in the log, and the former contexts stay.
         """
-        fingerprint = self.files.fingerprint()
-        if fingerprint == self._fingerprint:
-            return False
-        self._fingerprint = fingerprint
-        try:
-            self._now = self._read()
-        except ConfigurationError as error:
-            log.error("new certificates cannot be used; the old ones stay", reason=error.message)
+        if not await self._followed.refresh():
             return False
         log.info(
             "certificates were read again",
@@ -103,7 +97,8 @@ class Credentials:
     def _use_newest(self, handshake: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
         handshake.context = self._now.server
 
-    def _read(self) -> _Contexts:
+    def _take(self, _: Sequence[bytes]) -> None:
+        # OpenSSL reads the files itself. One that was replaced since then differs at the next look.
         facts = read_certificates(self.files.certificate)[0]
         if self._identity is not None and facts.uris != (self._identity,):
             named = " and ".join(facts.uris) or "nobody"
@@ -111,7 +106,7 @@ class Credentials:
                 f"{self.files.certificate} is the certificate of {named}, and this process is "
                 f"{self._identity}; `facet certs issue` makes one for it"
             )
-        return _Contexts(self._server_context(), self._client_context(), facts)
+        self._now = _Contexts(self._server_context(), self._client_context(), facts)
 
     def _server_context(self) -> ssl.SSLContext:
         context = self._context(ssl.PROTOCOL_TLS_SERVER)

@@ -1,6 +1,5 @@
 """The PEM files of one process: which, whether they fit together, and what they say."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,10 +27,6 @@ class TlsFiles:
     def all(self) -> tuple[Path, ...]:
         """The files that there are."""
         return (self.certificate, self.key, *((self.ca,) if self.ca else ()))
-
-    def fingerprint(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Return what differs once a file, or what a link of that name points to, was replaced."""
-        return tuple(_stamp(path) for path in self.all)
 
 
 def files_in(folder: Path, service: str) -> TlsFiles:
@@ -111,11 +106,3 @@ def _facts(certificate: "x509.Certificate") -> CertificateFacts:
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
     )
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size

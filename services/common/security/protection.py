@@ -11,8 +11,8 @@ from services.common.http2.interceptor import Interceptor
 from services.common.http2.tls import ClientTls
 from services.common.security.authorisation import Authorisation
 from services.common.security.credentials import Credentials
-from services.common.security.following import keep_fresh
 from services.common.security.identity import spiffe_id
+from services.common.security.upkeep import keep_fresh
 from services.common.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)

@@ -12,12 +12,12 @@ from services.common.errors import UnavailableError
 from services.common.registry import Registry
 from services.training.distributed.attempt import Attempt, Cause, MemberLostError
 from services.training.distributed.evaluator import Evaluator, Measure
+from services.training.distributed.messages import epoch_record, step_report
 from services.training.distributed.seats import Seat, reserved_seats
 from services.training.distributed.sources import WorkerSource
 from services.training.history import EpochRecord
 from services.training.jobs.job import Job
-from services.training.progress import StepReport, TrainingProgress
-from services.training.schedule import Schedule
+from services.training.progress import TrainingProgress
 
 MAX_RESTARTS: Final = 5
 """In a row, without a checkpoint in between: then trying again is no use."""
@@ -62,8 +62,9 @@ class Coordinator:
         self._pruning: set[asyncio.Task[None]] = set()
 
     async def run(self, logs: Path) -> None:
-        """Return when all epochs are learned and measured; the newest checkpoint is the result.
+        """Return when all epochs are learned; the newest checkpoint is the result.
 
+        All but the last are measured then: that is done with the result, by whoever has it.
         Raises UnavailableError (NO_TRAINING_WORKER, TRAINING_WORKERS_LOST) and what the training
         itself fails with.
         """
@@ -72,7 +73,7 @@ class Coordinator:
                 async with self._source.open(logs) as registry:
                     while not await self._tried(registry):
                         pass
-                self._progress.stage("measuring the last epoch")
+                self._progress.stage("measuring the last epochs")
                 await self._evaluator.finish()
         finally:
             await asyncio.gather(*self._pruning)
@@ -126,7 +127,7 @@ class Coordinator:
             self._progress.epoch(record)
 
     def _measure(self, epoch: int, checkpoint: str) -> None:
-        if epoch > self._submitted:
+        if self._submitted < epoch < self._schedule.epochs:
             self._submitted = epoch
             self._evaluator.submit(epoch, checkpoint)
 
@@ -144,9 +145,9 @@ class Coordinator:
     def _hear(self, event: training_pb2.RunMemberResponse) -> None:
         match event.WhichOneof("event"):
             case "stepped":
-                self._progress.step(_step_report(event.stepped, self._schedule))
+                self._progress.step(step_report(event.stepped, self._schedule))
             case "epoch_ended":
-                self._tell(_epoch_record(event.epoch_ended))
+                self._tell(epoch_record(event.epoch_ended))
             case "checkpoint_written":
                 self._written(event.checkpoint_written)
 
@@ -162,26 +163,3 @@ class Coordinator:
         # What cannot be removed now is removed later: all of it at the end of the training.
         with suppress(UnavailableError):
             await asyncio.to_thread(self._job.checkpoints.prune, self._evaluator.needed)
-
-
-def _step_report(stepped: training_pb2.Stepped, schedule: Schedule) -> StepReport:
-    return StepReport(
-        epoch=stepped.epoch,
-        epochs=schedule.epochs,
-        step=stepped.step,
-        steps=schedule.steps,
-        loss=stepped.loss,
-        accuracy=stepped.accuracy,
-        images_per_s=stepped.images_per_s,
-        learning_rate=stepped.learning_rate,
-    )
-
-
-def _epoch_record(ended: training_pb2.EpochEnded) -> EpochRecord:
-    return EpochRecord(
-        epoch=ended.epoch,
-        loss=ended.loss,
-        accuracy=ended.accuracy,
-        seconds=ended.seconds,
-        images_per_s=ended.images_per_s,
-    )

@@ -16,6 +16,7 @@ from facet.training.v1 import training_pb2
 from services.common.errors import FacetError, InternalError
 from services.common.statuses import to_status
 from services.training.distributed.framing import read_frame, to_frame
+from services.training.distributed.messages import to_epoch_ended, to_stepped
 from services.training.history import EpochRecord
 from services.training.jobs.checkpoints import Checkpoint
 from services.training.jobs.job import Job
@@ -79,7 +80,7 @@ class Reporter:
             self._voice.tell(checkpoint_written=training_pb2.CheckpointWritten(name=name))
         if time.monotonic() - self._told >= self._report_s or report.step == report.steps:
             self._told = time.monotonic()
-            self._voice.tell(stepped=_stepped(report))
+            self._voice.tell(stepped=to_stepped(report))
 
     def epoch_ended(self, record: EpochRecord, position: Position) -> None:
         """See LoopListener."""
@@ -88,27 +89,7 @@ class Reporter:
                 name=self._saver.save(position), epoch=record.epoch
             )
             self._voice.tell(checkpoint_written=written)
-        self._voice.tell(
-            epoch_ended=training_pb2.EpochEnded(
-                epoch=record.epoch,
-                loss=record.loss,
-                accuracy=record.accuracy,
-                seconds=record.seconds,
-                images_per_s=record.images_per_s,
-                weights_sha256=self._learner.digest(),
-            )
-        )
-
-
-def _stepped(report: StepReport) -> training_pb2.Stepped:
-    return training_pb2.Stepped(
-        epoch=report.epoch,
-        step=report.step,
-        loss=report.loss,
-        accuracy=report.accuracy,
-        learning_rate=report.learning_rate,
-        images_per_s=report.images_per_s,
-    )
+        self._voice.tell(epoch_ended=to_epoch_ended(record, self._learner.digest()))
 
 
 def run_member(start: training_pb2.Start, voice: Voice) -> None:

@@ -79,17 +79,12 @@ def _heartbeat(storage: Storage, model: str) -> Iterator[None]:
 
 def _acquire(storage: Storage, token: str, model: str) -> None:
     for _ in range(2):
-        storage.fs.makedirs(storage.path("").rstrip("/"), exist_ok=True)
         try:
-            storage.fs.pipe_file(storage.path(LOCK), _content(token), mode="create")
+            storage.create(LOCK, _content(token))
         except FileExistsError:
             if not _stale(storage):
                 raise _running(model) from None
             storage.remove(LOCK)
-        except OSError as error:
-            raise UnavailableError(
-                f"cannot write to {storage.url}: {error}", reason="REPOSITORY_UNAVAILABLE"
-            ) from error
         else:
             return
     raise _running(model)

@@ -3,18 +3,15 @@
 import io
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import UnavailableError
-
-PART: Final = ".part"
-"""Ends the names of files that are being written."""
+from services.common.models.stores.filesystem import Filesystem
 
 
 class Storage:
@@ -24,61 +21,43 @@ class Storage:
     """
 
     def __init__(self, url: str) -> None:
+        """Open it; raises as `Filesystem.open` does. Nothing need be there yet."""
         self.url = url.rstrip("/")
-        with _told(f"cannot open {url}"):
-            self.fs, self._path = fsspec.core.url_to_fs(self.url)
+        self._files = Filesystem.open(
+            self.url if "://" in self.url else f"file://{Path(self.url).absolute()}"
+        )
 
-    def sub(self, name: str) -> Self:
+    def sub(self, name: str) -> "Storage":
         """Return the folder of that name in it."""
-        return type(self)(f"{self.url}/{name}")
+        return Storage(f"{self.url}/{name}")
 
     @property
     def local(self) -> Path | None:
         """The folder, where it is one of this machine's file system."""
-        protocols = self.fs.protocol
-        is_local = "file" in ([protocols] if isinstance(protocols, str) else protocols)
-        return Path(self._path) if is_local else None
-
-    def path(self, name: str) -> str:
-        """Return the path of a file for `fs`."""
-        return f"{self._path}/{name}"
+        return self._files.local
 
     def names(self) -> list[str]:
         """Return what is in the folder, sorted; nothing when it is missing."""
-        with _told(f"cannot list {self.url}"):
-            self.fs.invalidate_cache()
-            try:
-                found = self.fs.ls(self._path, detail=False)
-            except (FileNotFoundError, NotADirectoryError):
-                return []
-        names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
-        return sorted(name for name in names if not name.endswith(PART))
+        return self._files.names()
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content; None when there is none."""
-        with _told(f"cannot read {self.url}/{name}"):
-            try:
-                return bytes(self.fs.cat_file(self.path(name)))
-            except FileNotFoundError:
-                return None
+        try:
+            return self._files.read(name)
+        except FileNotFoundError:
+            return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file beside, then put it in the place of the former one."""
-        path = self.path(name)
-        with _told(f"cannot write {self.url}/{name}"):
-            try:
-                self.fs.makedirs(self._path, exist_ok=True)
-                self.fs.pipe_file(path + PART, content)
-                self.fs.mv(path + PART, path)
-            except BaseException:
-                with suppress(OSError):
-                    self.fs.rm_file(path + PART)
-                raise
+        """Write a file, in the place of the former one."""
+        self._files.write(name, content)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file that does not exist yet; FileExistsError when it does."""
+        self._files.create(name, content)
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens when it is missing."""
-        with _told(f"cannot remove {self.url}/{name}"), suppress(FileNotFoundError):
-            self.fs.rm(self.path(name), recursive=True)
+        self._files.delete_tree(name)
 
     def write_array(self, name: str, array: npt.NDArray[Any]) -> None:
         """Write an array as a .npy file."""
@@ -89,21 +68,17 @@ class Storage:
     @contextmanager
     def array(self, name: str) -> Iterator[npt.NDArray[Any]]:
         """Open an array that `write_array` wrote; it is mapped, not loaded, for the block."""
-        with _told(f"cannot read {self.url}/{name}"), tempfile.TemporaryDirectory() as scratch:
-            if self.local is not None:
-                file = self.local / name
-            else:
-                file = Path(scratch) / name
-                self.fs.get_file(self.path(name), str(file))
-            mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                if self.local is not None:
+                    file = self.local / name
+                else:
+                    file = Path(scratch) / name
+                    self._files.download(name, file)
+                mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise UnavailableError(
+                    f"cannot read {self.url}/{name}: {error}", reason="REPOSITORY_UNAVAILABLE"
+                ) from error
         # A mapped file that was removed stays until nobody maps it any more.
         yield mapped
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnavailableError(f"{what}: {reason}", reason="REPOSITORY_UNAVAILABLE") from error

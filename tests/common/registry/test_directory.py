@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import RegistryError
+from services.common.following.inotify import Folders
 from services.common.registry import Instance, View
 from services.common.registry.alarm import Alarm
 from services.common.registry.directory_files import Entry, write_entry, write_whole
-from services.common.registry.inotify import Folders
 from services.common.registry.processes import Process
 from tests.common.registry.helpers import OpenRegistry, StartChild, until
 

@@ -71,7 +71,11 @@ def test_what_is_wrong_with_files_is_said_in_a_sentence(lab: Path, tmp_path: Pat
         "has no certificate in PEM format": (gateway.key, gateway.key, gateway.ca),
         "cannot read": (tmp_path / "none.pem", gateway.key, gateway.ca),
         "has no certificates of authorities": (gateway.certificate, gateway.key, gateway.key),
-        "this process is spiffe://facet/gateway": (inference.certificate, inference.key, lab),
+        "this process is spiffe://facet/gateway": (
+            inference.certificate,
+            inference.key,
+            gateway.ca,
+        ),
     }
     for text, (certificate, key, ca) in cases.items():
         files = complete_files(certificate, key, ca)

@@ -332,8 +332,8 @@ async def test_a_stream_does_not_outlive_its_credential(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"api_keys": "missing.json"}, "the API keys in missing.json: it cannot be read"),
-        ({"quotas": "missing.toml"}, "the quotas in missing.toml: it cannot be read"),
+        ({"api_keys": "missing.json"}, "cannot read the API keys in missing.json: No such file"),
+        ({"quotas": "missing.toml"}, "cannot read the quotas in missing.toml: No such file"),
         ({"jwt_keys": "x"}, "FACET_JWT_KEYS needs FACET_JWT_ISSUER and FACET_JWT_AUDIENCE"),
     ],
 )

@@ -105,7 +105,7 @@ def test_lost_workers_are_replaced_and_change_nothing_of_what_is_learned(
     assert manifest.metrics["held_out_loss"] == pytest.approx(
         held_out_loss(alone, digits), rel=TOLERANCE
     )
-    assert listener.measured == sorted(listener.measured)
+    assert listener.measured == sorted(set(listener.measured))
     assert listener.measured[-1] == LONG.epochs
     killed, frozen = listener.notices
     assert "training-worker-1" in killed
@@ -259,7 +259,7 @@ def test_a_full_disk_is_told_and_harms_no_checkpoint(digits: Dataset, tmp_path: 
 
     repository = ModelRepository(tmp_path)
     try:
-        with pytest.raises(UnavailableError, match=r"cannot write .*File too large") as raised:
+        with pytest.raises(UnavailableError, match="cannot be used: File too large") as raised:
             train_and_publish(repository, "digits", digits, settings, Listener(fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -21,9 +21,9 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     if request.param == "file":
         yield Storage(str(tmp_path / "job"))
         return
-    storage = Storage(f"memory://{uuid.uuid4().hex}/job")
-    yield storage
-    storage.fs.rm(storage.path("").rstrip("/").rpartition("/")[0], recursive=True)
+    root = Storage(f"memory://{uuid.uuid4().hex}")
+    yield root.sub("job")
+    root.remove("job")
 
 
 def some(epoch: int, step: int = 0) -> Checkpoint:

@@ -24,23 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61\x63\x65t/type/v1/model.proto\x12\rfacet.type.v1\"-\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"Y\n\tInputSpec\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x1b\n\x13resize_shorter_side\x18\x04 \x01(\r\"\xae\x02\n\x0fModelDescriptor\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\'\n\x05input\x18\x02 \x01(\x0b\x32\x18.facet.type.v1.InputSpec\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x06 \x01(\t\x12\x15\n\rbatch_seconds\x18\x07 \x01(\x01\x12\x15\n\rimage_seconds\x18\x08 \x01(\x01\x12\x14\n\x0cpiece_images\x18\t \x01(\r\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x04\x12)\n\x08\x65nsemble\x18\x0b \x01(\x0b\x32\x17.facet.type.v1.Ensemble\"e\n\x08\x45nsemble\x12)\n\x04rule\x18\x01 \x01(\x0e\x32\x1b.facet.type.v1.EnsembleRule\x12.\n\x07members\x18\x02 \x03(\x0b\x32\x1d.facet.type.v1.EnsembleMember\"L\n\x0e\x45nsembleMember\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06weight\x18\x02 \x01(\x01*y\n\x0c\x45nsembleRule\x12\x1d\n\x19\x45NSEMBLE_RULE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45NSEMBLE_RULE_MEAN\x10\x01\x12\x1a\n\x16\x45NSEMBLE_RULE_WEIGHTED\x10\x02\x12\x16\n\x12\x45NSEMBLE_RULE_VOTE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61\x63\x65t/type/v1/model.proto\x12\rfacet.type.v1\"-\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"Y\n\tInputSpec\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x1b\n\x13resize_shorter_side\x18\x04 \x01(\r\"\xac\x02\n\x0fModelDescriptor\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\'\n\x05input\x18\x02 \x01(\x0b\x32\x18.facet.type.v1.InputSpec\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x06 \x01(\t\x12\x15\n\rbatch_seconds\x18\x07 \x01(\x01\x12\x15\n\rimage_seconds\x18\x08 \x01(\x01\x12\x14\n\x0cpiece_images\x18\t \x01(\r\x12)\n\x08\x65nsemble\x18\x0b \x01(\x0b\x32\x17.facet.type.v1.EnsembleJ\x04\x08\n\x10\x0bR\x0cmemory_bytes\"e\n\x08\x45nsemble\x12)\n\x04rule\x18\x01 \x01(\x0e\x32\x1b.facet.type.v1.EnsembleRule\x12.\n\x07members\x18\x02 \x03(\x0b\x32\x1d.facet.type.v1.EnsembleMember\"L\n\x0e\x45nsembleMember\x12*\n\x05model\x18\x01 \x01(\x0b\x32\x1b.facet.type.v1.ModelVersion\x12\x0e\n\x06weight\x18\x02 \x01(\x01*y\n\x0c\x45nsembleRule\x12\x1d\n\x19\x45NSEMBLE_RULE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45NSEMBLE_RULE_MEAN\x10\x01\x12\x1a\n\x16\x45NSEMBLE_RULE_WEIGHTED\x10\x02\x12\x16\n\x12\x45NSEMBLE_RULE_VOTE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'facet.type.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENSEMBLERULE']._serialized_start=668
-  _globals['_ENSEMBLERULE']._serialized_end=789
+  _globals['_ENSEMBLERULE']._serialized_start=666
+  _globals['_ENSEMBLERULE']._serialized_end=787
   _globals['_MODELVERSION']._serialized_start=44
   _globals['_MODELVERSION']._serialized_end=89
   _globals['_INPUTSPEC']._serialized_start=91
   _globals['_INPUTSPEC']._serialized_end=180
   _globals['_MODELDESCRIPTOR']._serialized_start=183
-  _globals['_MODELDESCRIPTOR']._serialized_end=485
-  _globals['_ENSEMBLE']._serialized_start=487
-  _globals['_ENSEMBLE']._serialized_end=588
-  _globals['_ENSEMBLEMEMBER']._serialized_start=590
-  _globals['_ENSEMBLEMEMBER']._serialized_end=666
+  _globals['_MODELDESCRIPTOR']._serialized_end=483
+  _globals['_ENSEMBLE']._serialized_start=485
+  _globals['_ENSEMBLE']._serialized_end=586
+  _globals['_ENSEMBLEMEMBER']._serialized_start=588
+  _globals['_ENSEMBLEMEMBER']._serialized_end=664
 # @@protoc_insertion_point(module_scope)

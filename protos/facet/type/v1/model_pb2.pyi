@@ -39,7 +39,7 @@ class InputSpec(_message.Message):
     def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., resize_shorter_side: _Optional[int] = ...) -> None: ...
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("model", "input", "labels", "digest", "max_batch", "engine", "batch_seconds", "image_seconds", "piece_images", "memory_bytes", "ensemble")
+    __slots__ = ("model", "input", "labels", "digest", "max_batch", "engine", "batch_seconds", "image_seconds", "piece_images", "ensemble")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -49,7 +49,6 @@ class ModelDescriptor(_message.Message):
     BATCH_SECONDS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIECE_IMAGES_FIELD_NUMBER: _ClassVar[int]
-    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     model: ModelVersion
     input: InputSpec
@@ -60,9 +59,8 @@ class ModelDescriptor(_message.Message):
     batch_seconds: float
     image_seconds: float
     piece_images: int
-    memory_bytes: int
     ensemble: Ensemble
-    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., input: _Optional[_Union[InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., max_batch: _Optional[int] = ..., engine: _Optional[str] = ..., batch_seconds: _Optional[float] = ..., image_seconds: _Optional[float] = ..., piece_images: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[ModelVersion, _Mapping]] = ..., input: _Optional[_Union[InputSpec, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., max_batch: _Optional[int] = ..., engine: _Optional[str] = ..., batch_seconds: _Optional[float] = ..., image_seconds: _Optional[float] = ..., piece_images: _Optional[int] = ..., ensemble: _Optional[_Union[Ensemble, _Mapping]] = ...) -> None: ...
 
 class Ensemble(_message.Message):
     __slots__ = ("rule", "members")

@@ -1,6 +1,7 @@
 """An fsspec filesystem as an object store: bounded in time, with errors that people understand."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -16,6 +17,9 @@ BYTES_PER_S: Final = 2**18
 
 PACKAGES: Final[Mapping[str, str]] = {"s3": "'facet[s3]'", "s3a": "'facet[s3]'"}
 """What to install for a protocol, where it is one of our extras."""
+
+PART: Final = ".part"
+"""Ends the names of files that are being written, where a file appears before it is whole."""
 
 Info = Mapping[str, Any]
 """What a listing tells of a file: `size` in bytes, and what else the filesystem knows."""
@@ -64,6 +68,22 @@ class Filesystem:
             ) from error
         return cls(url.rstrip("/"), fs, root)
 
+    @property
+    def local(self) -> Path | None:
+        """The folder, where it is one of this machine's."""
+        protocols = self._fs.protocol
+        is_local = "file" in ([protocols] if isinstance(protocols, str) else protocols)
+        return Path(self._prefix) if is_local else None
+
+    def names(self) -> list[str]:
+        """Return what lies right below, files and folders, sorted; nothing when it is missing."""
+        try:
+            found = self._call("ls", self._prefix.rstrip("/"), detail=False)
+        except FileNotFoundError:
+            return []
+        names = (str(path).rstrip("/").rpartition("/")[2] for path in found)
+        return sorted(name for name in names if not name.endswith(PART))
+
     def find(self, folder: str = "") -> dict[str, Info]:
         """Return all files below a folder; none when there is no such folder.
 
@@ -93,9 +113,28 @@ class Filesystem:
         content = self._call("cat_file", self._full(path), size=end - start, start=start, end=end)
         return bytes(content)
 
+    def download(self, path: str, local: Path) -> None:
+        """Write a file, which is there, to one of this machine's."""
+        self._call("get_file", self._full(path), str(local), size=self.size(path))
+
     def upload(self, local: Path, path: str) -> None:
         """Write a file, in place of what is there."""
         self._call("put_file", str(local), self._full(path), size=local.stat().st_size)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, in place of what is there; nobody ever finds a part of it."""
+        full = self._full(path)
+        if self._fs.async_impl:  # stores of objects, which appear whole
+            self._call("pipe_file", full, content, size=len(content))
+            return
+        self._make_folder_of(full)
+        try:
+            self._call("pipe_file", full + PART, content)
+            self._call("mv", full + PART, full)
+        except BaseException:
+            with suppress(FileNotFoundError, UnavailableError):
+                self._call("rm_file", full + PART)
+            raise
 
     def create(self, path: str, content: bytes) -> None:
         """Write a small file that does not exist yet; FileExistsError when it does.
@@ -104,6 +143,7 @@ class Filesystem:
         because a request was repeated on the way, looks at what is there: it is told the truth as
         long as no two write the same content.
         """
+        self._make_folder_of(self._full(path))
         try:
             self._call("pipe_file", self._full(path), content, mode="create")
         except (FileExistsError, UnavailableError) as error:
@@ -120,6 +160,15 @@ class Filesystem:
             self._call("rm_file", self._full(path))
         except FileNotFoundError:
             return
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a file, or a folder with all that is in it, if there is one."""
+        with suppress(FileNotFoundError):
+            self._call("rm", self._full(path), recursive=True)
+
+    def _make_folder_of(self, full: str) -> None:
+        if not self._fs.async_impl:  # stores of objects have no folders
+            self._call("makedirs", full.rpartition("/")[0], exist_ok=True)
 
     def _full(self, path: str) -> str:
         return self._prefix + path
