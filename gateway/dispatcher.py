@@ -3,8 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
@@ -14,20 +13,18 @@ import structlog
 from facet.inference.v1 import inference_pb2
 from facet.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from facet.type.v1 import model_pb2
+from gateway.deliveries import Deliveries
 from gateway.door.caller import tenant
 from gateway.expectation import Expectation
 from gateway.fallback import Fallback
 from gateway.pieces import News, Piece, refusal_error, timeout_error
 from gateway.pixels import PixelMemory
 from gateway.requests import Output, Prepared
-from gateway.sending import Sender, output_of
+from gateway.sending import Sender
 from gateway.shards import ShardLink
 from services.common.deadline import Deadline
 from services.common.errors import (
     FacetError,
-    InternalError,
-    InvalidRequestError,
-    LinkLostError,
     OverloadedError,
 )
 from services.common.http2.channel import Channel
@@ -35,15 +32,12 @@ from services.common.metrics.counts import Histogram
 from services.common.models.key import ModelKey
 from services.common.rpc.fleet import Fleet
 from services.common.timing_wheel import TimingWheel
-from services.common.tracing.context import of_requests
 from services.common.tracing.span import CURRENT
 
 log = structlog.get_logger(__name__)
 
 PRESSED_S: Final = 1.0
 """For so long after a refusal more are to be expected."""
-MAX_ATTEMPTS: Final = 8
-"""A piece that so many shards died of, or refused, is given up."""
 
 
 class Dispatcher:
@@ -75,10 +69,6 @@ class Dispatcher:
         """Pictures that have no answer yet."""
         self.seconds = Histogram()
         """How long requests take here."""
-        self.queue_seconds = Histogram()
-        """How long pieces wait until they are leased."""
-        self.lost_calls = 0
-        """Leases that came to nothing because the shard went away."""
         self._on_change = on_change
         self._on_queues = on_queues
         self._name = name
@@ -94,7 +84,13 @@ class Dispatcher:
         self._untold = News(lambda _: None, name)
         """Of leases that no scheduler made: none is to hear of them."""
         self._fallback = Fallback(name)
-        self._sends: set[asyncio.Task[None]] = set()
+        self.deliveries = Deliveries(
+            self._pieces,
+            self._sender,
+            present=lambda: self._news,
+            unwanted=self._unwanted,
+            on_end=self._place_waiting,
+        )
 
     def expect(
         self, images: int, model: model_pb2.ModelDescriptor, deadline: Deadline
@@ -182,7 +178,7 @@ class Dispatcher:
                     if (expected := self._expected.get(request_id)) is not None:
                         expected.admit()
                 for lease in response.leases:
-                    self._start(lease, news)
+                    self.deliveries.start(lease, news)
                 if response.wasted_images:
                     self.wasted_images = dict(response.wasted_images)
                     self._on_change()
@@ -222,7 +218,8 @@ class Dispatcher:
         if self._news is None:
             for piece in self._pieces.values():
                 if piece.waits and (placed := self._fallback.lease(piece)) is not None:
-                    self._start(placed.lease, self._untold, partial(self._fallback.ended, placed))
+                    ended = partial(self._fallback.ended, placed)
+                    self.deliveries.start(placed.lease, self._untold, ended)
 
     def _refused(self, refusal: scheduler_pb2.Refusal) -> None:
         error = refusal_error(refusal)
@@ -308,108 +305,3 @@ class Dispatcher:
             for piece in pieces:
                 tell(piece.piece_id)
         self._sender.unwanted(pieces, reason)
-
-    def _start(
-        self,
-        lease: scheduler_pb2.Lease,
-        news: News,
-        on_end: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Send one dispatcher's part of a grant; an empty part where nobody waits any more."""
-        pieces = []
-        for piece_id in lease.piece_ids:
-            piece = self._pieces.get(piece_id)
-            if piece is None or piece.answer.done():
-                news.cancelled(piece_id)
-            else:
-                pieces.append(piece)
-                if not piece.attempts:
-                    self.queue_seconds.observe(time.perf_counter() - piece.since)
-                piece.attempts += 1
-                piece.sending += 1
-                piece.wait.end()
-        # Not a child of a session: what is on a shard outlives a scheduler. Nor of a request, where
-        # one brought it about.
-        task = asyncio.create_task(self._send(lease, pieces, news, on_end), context=Context())
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
-
-    async def _send(
-        self,
-        lease: scheduler_pb2.Lease,
-        pieces: list[Piece],
-        news: News,
-        on_end: Callable[[], None],
-    ) -> None:
-        try:
-            response = await self._sender.send(lease, pieces)
-        except FacetError as error:
-            self._lost(lease, pieces, error, news)
-        except Exception:
-            log.exception("sending a grant failed unexpectedly", **_requests(pieces))
-            self._lost(lease, pieces, InternalError("an unexpected error; see the log"), news)
-        else:
-            self._answered(lease, pieces, response, news)
-        finally:
-            for piece in pieces:
-                piece.sending -= 1
-            on_end()
-            self._place_waiting()  # what was lost while no scheduler is there to be told
-
-    def _answered(
-        self,
-        lease: scheduler_pb2.Lease,
-        pieces: list[Piece],
-        response: inference_pb2.InferResponse,
-        news: News,
-    ) -> None:
-        outputs = {output.piece_id: output for output in response.outputs}
-        hedged: list[Piece] = []
-        for piece in pieces:
-            output = outputs.get(piece.piece_id)
-            if output is None:
-                if not piece.answer.done():  # else it was told to leave it out
-                    self._lost(lease, [piece], InternalError("the shard left a piece out"), news)
-                continue
-            news.completed(piece)
-            if piece.links:
-                hedged.append(piece)
-            if not piece.answer.done():
-                piece.answer.set_result(output_of(piece, lease, response, output))
-        self._sender.unwanted(hedged, inference_pb2.UNWANTED_REASON_HEDGED)
-
-    def _lost(
-        self,
-        lease: scheduler_pb2.Lease,
-        pieces: list[Piece],
-        error: FacetError,
-        news: News,
-    ) -> None:
-        self.lost_calls += isinstance(error, LinkLostError)
-        if pieces:
-            log.warning(
-                "lease lost",
-                shard=lease.shard,
-                pieces=len(pieces),
-                error=error.message,
-                **_requests(pieces),
-            )
-        for piece in pieces:
-            piece.last_error = error
-            piece.avoid.add(lease.shard)
-            if piece.answer.done():
-                continue
-            piece.wait = piece.span.begin("lease", attempt=piece.attempts + 1)
-            if isinstance(error, InvalidRequestError) or piece.attempts >= MAX_ATTEMPTS:
-                piece.answer.set_exception(error)
-                self._unwanted([piece], inference_pb2.UNWANTED_REASON_CANCELLED)
-            elif news is self._news:
-                news.lost(piece, lease)
-            elif self._news is not None:
-                # Leased by a former scheduler; the present one has not heard of the piece.
-                self._news.enqueue([piece])
-
-
-def _requests(pieces: Iterable[Piece]) -> dict[str, object]:
-    """Whose pieces these are, as logs say it."""
-    return of_requests(piece.span.context for piece in pieces)

@@ -68,7 +68,7 @@ def step_metrics(
     yield histogram(
         "facet_gateway_queue_seconds",
         "Time from the announcement of a piece until a shard is leased for it.",
-        dispatcher.queue_seconds,
+        dispatcher.deliveries.queue_seconds,
     )
     yield counter(
         "facet_gateway_image_errors",
@@ -86,7 +86,7 @@ def step_metrics(
         "Calls that came to nothing because the process at the other end went away, by service.",
         {
             "preprocessing": preprocessing.lost_calls,
-            "inference": dispatcher.lost_calls,
+            "inference": dispatcher.deliveries.lost_calls,
             "aggregation": aggregation.lost_calls,
         },
         ("peer",),

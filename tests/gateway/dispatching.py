@@ -114,7 +114,7 @@ async def dispatching(
         yield Dispatching(dispatcher, repository, piece_images)
         assert dispatcher._pieces == {}
         assert dispatcher.queued_images == 0
-        await until(lambda: not dispatcher._sends)
+        await until(lambda: not dispatcher.deliveries.under_way)
     finally:
         for task in tasks:
             task.cancel()

@@ -120,7 +120,7 @@ async def stage(*repositories: ModelRepository, **options: Any) -> AsyncIterator
             for model in shard.host.descriptors:
                 shard.engine_for(ModelKey.from_message(model.model)).open.set()
         dispatcher = staged.gateway._dispatcher
-        await until(lambda: not (dispatcher._pieces or dispatcher._sends))
+        await until(lambda: not (dispatcher._pieces or dispatcher.deliveries.under_way))
         await until(lambda: cluster.core.empty)
         await until(lambda: all(s.device.load.outstanding_images == 0 for s in shards))
 

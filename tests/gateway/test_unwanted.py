@@ -37,7 +37,7 @@ async def without_shards(repository: ModelRepository) -> AsyncIterator[tuple[Who
         yield cluster, client
         dispatcher = gateway._dispatcher
         await until(lambda: cluster.core.empty)
-        await until(lambda: not (dispatcher._pieces or dispatcher._sends))
+        await until(lambda: not (dispatcher._pieces or dispatcher.deliveries.under_way))
 
 
 class Asked:
