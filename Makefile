@@ -10,8 +10,11 @@ UV := $(BIN)/uv
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
 
+# How the tests share out is said in tests/lanes.py; 0: one after the other, in one process.
+TEST_PROCESSES ?= 2
+
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
