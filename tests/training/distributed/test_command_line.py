@@ -9,7 +9,7 @@ from facet.cli.training_progress import shown_training
 from services.common.models.repository import ModelRepository
 from services.training.history import EpochRecord
 from services.training.progress import StepReport
-from tests.cluster.commands import facet, facet_here, says
+from tests.cluster.commands import facet_here, facet_within, says
 
 
 @pytest.mark.parametrize("workers", ["0", "two", "registry:", "registry:0", "consul:2"])
@@ -30,10 +30,12 @@ def test_without_workers_or_something_to_resume_one_sentence_says_so(tmp_path: P
     assert says(other, "cannot be resumed with other settings: seed was 0 and is 1 now")
 
 
-@pytest.mark.timeout(120)
+# TensorFlow is loaded by the command and by each of its workers.
+@pytest.mark.timeout(300)
 def test_a_training_is_told_in_lines_and_published(tmp_path: Path) -> None:
     logs = tmp_path / "board"
-    done = facet(
+    done = facet_within(
+        280.0,
         *("train", "--home", str(tmp_path), "--workers", "2", "--epochs", "2"),
         *("--batch-size", "64", "--log-dir", str(logs)),
     )
