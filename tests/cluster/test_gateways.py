@@ -19,6 +19,7 @@ from tests.cluster.commands import facet, facet_here, says
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.load import Ask, asking_anew, kept_connections, load
 from tests.cluster.running import RunningCluster, run
+from tests.socket_filters import socket_filters  # noqa: F401
 
 GATEWAYS = ("gateway-1", "gateway-2")
 
@@ -109,6 +110,7 @@ def _clients(cluster: RunningCluster, kind: str, *, retries: bool) -> Iterator[A
             yield ask
 
 
+@pytest.mark.usefixtures("socket_filters")
 @pytest.mark.parametrize("connections", ["new", "kept"])
 def test_a_drained_gateway_loses_nothing(
     two_gateways: RunningCluster,
