@@ -10,8 +10,11 @@ UV := $(BIN)/uv
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
 
+# With 2, tests share out among two processes (see tests/lanes.py); 0: all in one.
+TEST_PROCESSES ?= 0
+
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

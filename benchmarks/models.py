@@ -17,6 +17,7 @@ DIGITS: Final = "digits"
 PHOTOGRAPHS: Final = "mobilenet_v2"
 PAIR: Final = "pair"
 """An ensemble of two versions of PHOTOGRAPHS."""
+TRAIN_DIGITS: Final = ("train", DIGITS, "--wait", "0")
 
 
 def test_data() -> Path:
@@ -29,7 +30,12 @@ def test_data() -> Path:
 
 def digits_repository() -> Path:
     """A repository with the small CNN, trained on scikit-learn's digits (28 x 28)."""
-    return _made(DIGITS, ("train", DIGITS, "--wait", "0"))
+    return _made(DIGITS, TRAIN_DIGITS)
+
+
+def digits_place() -> Path:
+    """Where `digits_repository` keeps what it made."""
+    return _place(DIGITS, TRAIN_DIGITS)
 
 
 def photograph_repository() -> Path:
@@ -58,8 +64,12 @@ def _add_photographs(variant: str) -> Sequence[str]:
     )
 
 
+def _place(name: str, *commands: Sequence[str]) -> Path:
+    return CACHE / f"{name}-{_key(commands)}"
+
+
 def _made(name: str, *commands: Sequence[str]) -> Path:
-    made = CACHE / f"{name}-{_key(commands)}"
+    made = _place(name, *commands)
     if not made.is_dir():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="making-") as home:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -44,3 +45,11 @@ def test_data() -> Path:
     if not folder.is_dir():
         need("data", f"there is no folder {folder}")
     return folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share out the tests among several processes; see tests/lanes.py."""
+    from tests.lanes import Lanes
+
+    return Lanes(config, log)

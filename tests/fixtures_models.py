@@ -6,6 +6,7 @@ They are made once, in a process of their own, and kept in pytest's cache until 
 them changes. Each fixture is a copy, which tests may add to.
 """
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -85,9 +86,12 @@ def _made(
     cache = request.config.cache
     kept = cache.mkdir("facet_models") if cache else tmp_path_factory.getbasetemp()
     made = kept / f"{what}-{_key(*arguments)}"
-    if not made.is_dir():
-        _remove_stale(kept)
-        _build(made, what, *arguments)
+    with (kept / f"{what}.lock").open("w") as lock:
+        # Another process of these tests may be at it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_dir():
+            _remove_stale(kept)
+            _build(made, what, *arguments)
     return made
 
 
@@ -107,11 +111,7 @@ def _build(made: Path, what: str, *arguments: str) -> None:
         if run.returncode:
             pytest.fail(f"cannot build the models {what!r}:\n{run.stdout}")
         (folder / "output.txt").write_text(run.stdout, "utf-8")
-        try:
-            folder.rename(made)
-        except OSError:
-            # Another test session was quicker.
-            assert made.is_dir()
+        folder.rename(made)
 
 
 def _key(*arguments: str) -> str:

@@ -13,7 +13,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import structlog
+
 from services.common.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
 
 HANDSHAKE_S: Final = 0.05
 """A client whose SYN was answered has completed its connection by then, if it is not far away.
@@ -77,11 +81,15 @@ async def leave_port(listening: Iterable[socket.socket]) -> None:
     No more connections begin at them; those that had begun have been accepted, by an event loop
     that goes on doing so. A SYN that is dropped meanwhile comes again after a second, when the
     sockets are closed and the kernel picks among the others: clients that give a connection less
-    than that fail.
+    than that fail. Where the kernel lets this user drop nothing, which is logged, a connection that
+    begins in the moment in which the sockets are closed is reset.
     """
     sockets = list(listening)
-    for each in sockets:
-        _drop_syn(each)
+    try:
+        for each in sockets:
+            _drop_syn(each)
+    except PermissionError:
+        log.warning("connections may be reset: the kernel lets this user set no socket filters")
     if sockets:
         await asyncio.sleep(HANDSHAKE_S)
     while any(map(_queued, sockets)):  # noqa: ASYNC110  # the kernel tells nobody

@@ -8,8 +8,9 @@ from tests.benchmarks.running import figures
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("trained_digits")
 def test_it_tells_the_promised_figures(tmp_path: Path) -> None:
-    told = figures("small", tmp_path, seconds=0.3)
+    told = figures("small", tmp_path, seconds=0.2)
     assert told["pairs"] == 5
     for figure in (
         *("ratio", "unary_req_per_s", "unary_png_req_per_s"),

@@ -15,15 +15,23 @@ from facet.cli.entry import main
 from tests.ports import free_port
 
 FACET = Path(sys.executable).with_name("facet")
+TIMEOUT_S = 100.0
 
 
 def facet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
+    return facet_within(TIMEOUT_S, *arguments, **environment)
+
+
+def facet_within(
+    timeout_s: float, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The same for one that takes longer than most."""
     return subprocess.run(
         [FACET, *arguments],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=timeout_s,
         env={**os.environ, **environment},
         check=False,
     )

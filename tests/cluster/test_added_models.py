@@ -14,7 +14,7 @@ from PIL import Image
 from facet.launcher.plan import ClusterPlan
 from services.common.models.manifest import Manifest
 from services.common.models.repository import ModelRepository
-from tests.cluster.commands import facet
+from tests.cluster.commands import facet, facet_here
 from tests.cluster.running import run
 from tests.conftest import ROOT
 
@@ -67,7 +67,7 @@ def test_strangers_models_are_served(
             folder = tmp_path / name
             folder.mkdir()
             best = pictures_of(repository.load_manifest(name, 1), repository, folder)
-            done = facet(
+            done = facet_here(
                 *("classify", str(folder), "--json", "--model", name),
                 *("--gateway", cluster.gateway),
             )

@@ -12,7 +12,7 @@ import pytest
 
 from services.common.models.repository import ModelRepository
 from services.training.data.dataset import Dataset
-from tests.cluster.commands import Up, facet, says
+from tests.cluster.commands import Up, facet, facet_here, says
 from tests.cluster.running import RunningCluster
 from tests.models.contents import copy_of
 from tests.ports import free_port
@@ -30,7 +30,7 @@ def pictures(tmp_path: Path, digit_png: Callable[[int], bytes]) -> Path:
 
 
 def test_classify_for_people(cluster: RunningCluster, pictures: Path) -> None:
-    done = facet("classify", str(pictures), "--gateway", cluster.gateway)
+    done = facet_here("classify", str(pictures), "--gateway", cluster.gateway)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
     assert [Path(line.split()[0]).name for line in lines] == ["a.png", "b.png", "c.png"]
@@ -40,7 +40,7 @@ def test_classify_for_people(cluster: RunningCluster, pictures: Path) -> None:
 def test_classify_for_scripts(cluster: RunningCluster, pictures: Path, digits: Dataset) -> None:
     broken = pictures / "broken.png"
     broken.write_bytes((pictures / "a.png").read_bytes()[:50])
-    done = facet(
+    done = facet_here(
         *("classify", str(pictures / "*.png"), "--json", "--top-k", "2"),
         *("--model", "digits:1", "--gateway", cluster.gateway),
     )
@@ -62,21 +62,21 @@ def test_classify_for_scripts(cluster: RunningCluster, pictures: Path, digits: D
 
 def test_classify_exit_codes(cluster: RunningCluster, pictures: Path) -> None:
     at = ("--gateway", cluster.gateway)
-    missing = facet("classify", str(pictures / "nothing"), *at)
+    missing = facet_here("classify", str(pictures / "nothing"), *at)
     assert missing.returncode == 2
     assert says(missing, "there is no file or folder")
-    assert facet("classify", *at).returncode == 2
-    assert facet("classify", str(pictures), "--model", "digits:x", *at).returncode == 2
-    unknown = facet("classify", str(pictures), "--model", "cats", *at)
+    assert facet_here("classify", *at).returncode == 2
+    assert facet_here("classify", str(pictures), "--model", "digits:x", *at).returncode == 2
+    unknown = facet_here("classify", str(pictures), "--model", "cats", *at)
     assert unknown.returncode == 1
     assert says(unknown, "there is no model 'cats'; served: digits:1")
-    nobody = facet("classify", str(pictures), "--gateway", f"localhost:{free_port()}")
+    nobody = facet_here("classify", str(pictures), "--gateway", f"localhost:{free_port()}")
     assert nobody.returncode == 3
     assert says(nobody, "no gateway answers at")
 
 
 def test_status(cluster: RunningCluster) -> None:
-    done = facet("status", "--json", "--gateway", cluster.gateway)
+    done = facet_here("status", "--json", "--gateway", cluster.gateway)
     instances = json.loads(done.stdout)["instances"]
     assert [instance["service"] for instance in instances] == [
         "aggregation",
@@ -91,32 +91,32 @@ def test_status(cluster: RunningCluster) -> None:
     assert shard["load"]["outstanding_images"] == 0
     assert {"wasted_images", "wasted_us"} <= shard["load"].keys()
     assert "wasted_images" in instances[-1]
-    table = facet("status", "--gateway", cluster.gateway, COLUMNS="200")
+    table = facet_here("status", "--gateway", cluster.gateway, COLUMNS="200")
     assert table.stdout.count("serving") == 6
-    assert facet("status", "--gateway", f"localhost:{free_port()}").returncode == 3
+    assert facet_here("status", "--gateway", f"localhost:{free_port()}").returncode == 3
 
 
 def test_wait(cluster: RunningCluster) -> None:
-    assert facet("wait", "--gateway", cluster.gateway).returncode == 0
-    nobody = facet("wait", "--timeout", "0.5", "--gateway", f"localhost:{free_port()}")
+    assert facet_here("wait", "--gateway", cluster.gateway).returncode == 0
+    nobody = facet_here("wait", "--timeout", "0.5", "--gateway", f"localhost:{free_port()}")
     assert nobody.returncode == 1
     assert says(nobody, "not ready after 0.5 s", "the gateway does not answer")
 
 
 def test_models(digits_repository: ModelRepository, tmp_path: Path) -> None:
     root = str(digits_repository.root)
-    (listed,) = json.loads(facet("models", "list", "--json", "--models", root).stdout)
+    (listed,) = json.loads(facet_here("models", "list", "--json", "--models", root).stdout)
     assert (listed["name"], listed["version"]) == ("digits", 1)
-    assert "digits" in facet("models", "list", "--models", root).stdout
-    shown = json.loads(facet("models", "show", "digits", "--json", "--models", root).stdout)
+    assert "digits" in facet_here("models", "list", "--models", root).stdout
+    shown = json.loads(facet_here("models", "show", "digits", "--json", "--models", root).stdout)
     assert shown["labels"] == list("0123456789")
-    assert "sha256" in facet("models", "show", "digits:1", "--models", root).stdout
-    assert says(facet("models", "show", "cats", "--models", root), "no model 'cats'")
-    assert says(facet("models", "show", "digits:7", "--models", root), "no version 7")
-    assert facet("models", "show", "digits:one", "--models", root).returncode == 2
+    assert "sha256" in facet_here("models", "show", "digits:1", "--models", root).stdout
+    assert says(facet_here("models", "show", "cats", "--models", root), "no model 'cats'")
+    assert says(facet_here("models", "show", "digits:7", "--models", root), "no version 7")
+    assert facet_here("models", "show", "digits:one", "--models", root).returncode == 2
     rubbish = tmp_path / "rubbish.keras"
     rubbish.write_bytes(b"rubbish")
-    refused = facet("models", "add", "new", str(rubbish), "--models", str(tmp_path / "new"))
+    refused = facet_here("models", "add", "new", str(rubbish), "--models", str(tmp_path / "new"))
     assert refused.returncode == 1
     assert says(refused, "Error:", "rubbish.keras")
     assert not (tmp_path / "new" / "new").exists()
@@ -165,7 +165,7 @@ def test_two_homes_do_not_meet_and_one_home_has_one_cluster(
         first.wait_ready()
         second.wait_ready()
         for up in (first, second):
-            status = facet("status", "--json", "--gateway", f"localhost:{up.port}")
+            status = facet_here("status", "--json", "--gateway", f"localhost:{up.port}")
             assert len(json.loads(status.stdout)["instances"]) == 5
         again = facet("up", "--home", str(tmp_path / "first"), "--port", str(free_port()))
         assert again.returncode == 1
@@ -191,7 +191,7 @@ def test_a_new_version_goes_live_without_a_restart(
         picture = str(pictures / "a.png")
 
         def version() -> int:
-            done = facet("classify", picture, "--json", "--gateway", address)
+            done = facet_here("classify", picture, "--json", "--gateway", address)
             return int(json.loads(done.stdout)["version"])
 
         deadline = threading.Event()
@@ -200,7 +200,7 @@ def test_a_new_version_goes_live_without_a_restart(
                 break
             deadline.wait(0.1)
         assert version() == 2
-        old = facet("classify", picture, "--json", "--model", "digits:1", "--gateway", address)
+        old = facet_here("classify", picture, "--json", "--model", "digits:1", "--gateway", address)
         assert json.loads(old.stdout)["version"] == 1
     finally:
         up.end(signal.SIGINT)

@@ -18,7 +18,7 @@ from services.common.models.assembly import publish_ensemble
 from services.common.models.key import ModelKey
 from services.common.models.manifest import VersionContent
 from services.common.models.repository import ModelRepository
-from tests.cluster.commands import facet, says
+from tests.cluster.commands import facet_here, says
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.running import RunningCluster, run
 from tests.reasons import reason_of
@@ -156,7 +156,7 @@ def test_classify_says_what_an_answer_lacks(
     picture = tmp_path / "a.png"
     picture.write_bytes(digit_png(0))
     asked = ("classify", str(picture), "--gateway", apart.cluster.gateway)
-    told = facet(*asked, "--model", "trio", "--json")
+    told = facet_here(*asked, "--model", "trio", "--json")
     assert told.returncode == 0, told.stderr
     answer = json.loads(told.stdout)
     assert answer["partial"] is True
@@ -164,22 +164,24 @@ def test_classify_says_what_an_answer_lacks(
     assert (failure["model"], failure["version"]) == ("third", 1)
     assert (failure["code"], failure["reason"]) == ("FAILED_PRECONDITION", "MODEL_REFUSED")
     assert "every shard refuses third:1" in failure["message"]
-    assert "partial, without third:1 (MODEL_REFUSED)" in facet(*asked, "--model", "trio").stdout
-    whole = json.loads(facet(*asked, "--model", "pair", "--json").stdout)
+    assert (
+        "partial, without third:1 (MODEL_REFUSED)" in facet_here(*asked, "--model", "trio").stdout
+    )
+    whole = json.loads(facet_here(*asked, "--model", "pair", "--json").stdout)
     assert not whole.keys() & {"partial", "failures"}
-    assert "partial" not in facet(*asked, "--model", "pair").stdout
+    assert "partial" not in facet_here(*asked, "--model", "pair").stdout
 
 
 def test_an_ensemble_is_made_and_shown(models: ModelRepository) -> None:
     at = ("--models", str(models.root))
-    made = facet("models", "ensemble", "both", "digits", "second:1=3", *at)
+    made = facet_here("models", "ensemble", "both", "digits", "second:1=3", *at)
     assert made.returncode == 0, made.stderr
     assert says(made, "Published both:1, weighted of digits:1 (25.0%), second:1 (75.0%)")
-    shown = json.loads(facet("models", "show", "both", "--json", *at).stdout)
+    shown = json.loads(facet_here("models", "show", "both", "--json", *at).stdout)
     assert shown["ensemble"]["members"][1] == {"name": "second", "version": 1, "weight": 0.75}
-    assert "weighted of digits:1 (25.0%)" in facet("models", "show", "both", *at).stdout
-    assert "ensemble" in facet("models", "list", *at, COLUMNS="200").stdout
-    needed = facet("models", "remove", "digits:1", *at)
+    assert "weighted of digits:1 (25.0%)" in facet_here("models", "show", "both", *at).stdout
+    assert "ensemble" in facet_here("models", "list", *at, COLUMNS="200").stdout
+    needed = facet_here("models", "remove", "digits:1", *at)
     assert needed.returncode == 1
     assert says(needed, "digits:1 is a member of both:1, pair:1, trio:1")
     assert models.versions("digits") == (1,)
@@ -199,7 +201,7 @@ def test_an_ensemble_is_made_and_shown(models: ModelRepository) -> None:
 def test_what_makes_no_ensemble_is_told(
     models: ModelRepository, arguments: list[str], code: int, text: str
 ) -> None:
-    done = facet("models", "ensemble", "none", *arguments, "--models", str(models.root))
+    done = facet_here("models", "ensemble", "none", *arguments, "--models", str(models.root))
     assert done.returncode == code
     assert says(done, text)
     assert "none" not in models.list_models()

@@ -30,7 +30,7 @@ def test_a_killed_process_loses_nothing(
 ) -> None:
     expected = _expected(own_cluster, digits_request, 24)
     with load(own_cluster, digits_request(24), expected) as running:
-        for _ in range(3):
+        for _ in range(2):
             running.wait_for(20)
             own_cluster.kill(f"{service}-1")
             running.wait_for(20)

@@ -19,7 +19,7 @@ from services.common.registry import open_registry
 from services.training.distributed.servicer import TrainingWorkerServicer
 from services.training.metrics import MetricsFile
 from services.training.progress import SilentProgress
-from tests.cluster.commands import facet
+from tests.cluster.commands import facet_here
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.running import RunningCluster, run
 from tests.conftest import ROOT
@@ -63,7 +63,7 @@ def seen(
 @pytest.fixture(scope="module")
 def targets(seen: RunningCluster) -> list[dict[str, Any]]:
     """Where its processes can be scraped, as the command line says."""
-    done = facet("metrics", "targets", FACET_REGISTRY=seen.plan.settings["FACET_REGISTRY"])
+    done = facet_here("metrics", "targets", FACET_REGISTRY=seen.plan.settings["FACET_REGISTRY"])
     assert done.returncode == 0, done.stderr
     groups: list[dict[str, Any]] = json.loads(done.stdout)
     return groups

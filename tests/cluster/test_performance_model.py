@@ -7,7 +7,7 @@ import pytest
 
 from facet.cluster.v1 import cluster_pb2
 from services.training.data.digits import load_digits_dataset
-from tests.cluster.commands import FACET, facet
+from tests.cluster.commands import FACET, facet_here
 from tests.cluster.conftest import ImageRequest
 from tests.cluster.load import load
 from tests.cluster.running import RunningCluster
@@ -65,7 +65,7 @@ def test_the_figures_of_a_loaded_cluster_are_consistent(
 
 
 def test_status_is_json_for_an_autoscaler(own_cluster: RunningCluster) -> None:
-    shown = json.loads(facet("status", "--json", "--gateway", own_cluster.gateway).stdout)
+    shown = json.loads(facet_here("status", "--json", "--gateway", own_cluster.gateway).stdout)
     performance = shown["performance"]
     assert performance["shards"] == 2
     assert performance["desired_shards"] >= 1
@@ -78,10 +78,10 @@ def test_status_is_json_for_an_autoscaler(own_cluster: RunningCluster) -> None:
 
 def test_top_follows_the_gateway_through_a_restart(own_cluster: RunningCluster) -> None:
     at = ("--gateway", own_cluster.gateway)
-    once = facet("top", "--once", *at)
+    once = facet_here("top", "--once", *at)
     assert once.returncode == 0
     assert "pred/real" in once.stdout
-    refused = facet("top", *at)
+    refused = facet_here("top", *at)
     assert refused.returncode == 2
     assert "--once" in refused.stderr
     terminal = Terminal(FACET, "top", *at)

@@ -10,7 +10,7 @@ import pytest
 from facet.launcher.plan import ClusterPlan
 from facet.recognition.v1 import recognition_pb2
 from services.common.models.repository import ModelRepository
-from tests.cluster.commands import facet
+from tests.cluster.commands import facet_here
 from tests.cluster.running import RunningCluster, run
 
 PUBLISHED_TOP_1 = 0.895
@@ -29,7 +29,7 @@ def photo_cluster(
 
 def test_labelled_photographs(photo_cluster: RunningCluster, test_data: Path) -> None:
     folder = test_data / "images" / "imagenet_train_sample"
-    done = facet(
+    done = facet_here(
         *("classify", str(folder), "--json", "--top-k", "5"),
         *("--model", "mobilenet", "--gateway", photo_cluster.gateway),
     )
@@ -44,7 +44,7 @@ def test_labelled_photographs(photo_cluster: RunningCluster, test_data: Path) ->
 
 def test_photographs_of_other_kinds(photo_cluster: RunningCluster, test_data: Path) -> None:
     folder = test_data / "images" / "coral_photos"
-    done = facet(
+    done = facet_here(
         *("classify", str(folder), "--json", "--model", "mobilenet:1"),
         *("--gateway", photo_cluster.gateway),
     )

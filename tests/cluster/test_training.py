@@ -18,7 +18,7 @@ from facet.recognition.v1 import recognition_pb2
 from services.common.errors import ModelRefusedError, UnavailableError
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
-from tests.cluster.commands import facet, says
+from tests.cluster.commands import facet, facet_here, says
 from tests.cluster.running import RunningCluster, run
 from tests.ports import free_port
 
@@ -147,12 +147,16 @@ def test_measuring_only_leaves_nothing(animals: Path, tmp_path: Path) -> None:
 
 def test_wrong_usage_is_told_in_a_sentence(animals: Path, tmp_path: Path) -> None:
     at = ("--models", str(tmp_path / "models"))
-    nothing = facet("train", "no-such-folder", *at)
+    nothing = facet_here("train", "no-such-folder", *at)
     assert nothing.returncode == 1
     assert says(nothing, "digits, mnist or a folder of pictures, not 'no-such-folder'")
-    assert says(facet("train", str(animals), "--name", "Bad Name", *at), "a model's name must be")
-    assert says(facet("train", "digits", "--rotation", "999", *at), "0 to 180 degrees, not 999")
-    both = facet("train", "digits", "--promote", "--no-publish", *at)
+    assert says(
+        facet_here("train", str(animals), "--name", "Bad Name", *at), "a model's name must be"
+    )
+    assert says(
+        facet_here("train", "digits", "--rotation", "999", *at), "0 to 180 degrees, not 999"
+    )
+    both = facet_here("train", "digits", "--promote", "--no-publish", *at)
     assert both.returncode == 2
     assert says(both, "--promote cannot go with --no-publish")
     assert not (tmp_path / "models").exists()

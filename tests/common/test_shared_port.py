@@ -6,9 +6,12 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
+from services.common import shared_port
 from services.common.errors import ConfigurationError
 from services.common.shared_port import hold_port, leave_port
+from tests.socket_filters import socket_filters  # noqa: F401
 from tests.waiting import PATIENCE_S, until
 
 HOST = "127.0.0.1"
@@ -74,6 +77,7 @@ def test_every_address_of_a_name_is_held() -> None:
                 socket.create_server(address[:2], family=family)
 
 
+@pytest.mark.usefixtures("socket_filters")
 async def test_no_client_of_a_port_that_is_left_is_lost() -> None:
     loop = asyncio.get_running_loop()
     accepted: list[socket.socket] = []
@@ -114,3 +118,23 @@ async def test_what_waits_in_the_queue_is_waited_for() -> None:
         accepted, _ = await loop.sock_accept(going)
         accepted.close()
         await asyncio.wait_for(leaving, PATIENCE_S)
+
+
+async def test_who_may_set_no_filter_says_so_and_waits_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(listening: socket.socket) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(shared_port, "_drop_syn", refuse)
+    loop = asyncio.get_running_loop()
+    with listen(0) as going, socket.create_connection(going.getsockname()):
+        with structlog.testing.capture_logs() as lines:
+            leaving = asyncio.create_task(leave_port([going]))
+            await until(lambda: bool(lines))
+            assert not leaving.done()
+            accepted, _ = await loop.sock_accept(going)
+            accepted.close()
+            await asyncio.wait_for(leaving, PATIENCE_S)
+    (line,) = lines
+    assert "no socket filters" in line["event"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from services.common.rpc.leader import SCHEDULER_ROLE, follow_leader
 from services.common.tensors import to_array
 from services.scheduler.core import Scheduler as Core
 from tests.fakes import MemoryRegistry
+from tests.in_process import RunningShard, running_shard
 from tests.inference.models import MODEL, load, pictures, scores_of
 from tests.scheduler.helpers import Scheduler, scheduler
 from tests.waiting import PATIENCE_S, until
@@ -119,3 +120,33 @@ async def dispatching(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Stage(AsyncExitStack):
+    """Puts a cluster together piece by piece; it falls apart in the opposite order."""
+
+    def __init__(self, repository: ModelRepository) -> None:
+        super().__init__()
+        self.registry = MemoryRegistry()
+        self.repository = repository
+
+    async def scheduler(self, book: Core | None = None) -> Scheduler:
+        """Let a scheduler lead."""
+        return await self.enter_async_context(leading(self.registry, book))
+
+    async def shard(self, name: str, *, held: bool = False, **described: float) -> RunningShard:
+        """Add a shard."""
+        return await self.enter_async_context(
+            running_shard(self.repository, self.registry, name, held=held, **described)
+        )
+
+    async def dispatcher(self, name: str = "g", **options: Any) -> Dispatching:
+        """Add a dispatcher."""
+        return await self.enter_async_context(
+            dispatching(self.registry, self.repository, name=name, **options)
+        )
+
+
+async def started(shard: RunningShard) -> None:
+    """Wait until a shard's device runs a batch."""
+    assert await asyncio.to_thread(shard.engine.started.wait, PATIENCE_S)

@@ -29,14 +29,6 @@ PORTS = {"grpc": "FACET_PORT", "health": "FACET_HEALTH_PORT", "metrics": "FACET_
 OPERATORS = {"Certificate", "Issuer", "PodMonitor"}
 """Kinds that others than Kubernetes define, and that no schema is at hand for."""
 
-COMING = frozenset(
-    {
-        *("FACET_API_KEYS", "FACET_HEALTH_PORT", "FACET_METRICS_PORT", "FACET_TRUST_DOMAIN"),
-        *("FACET_TLS_CERT", "FACET_TLS_KEY", "FACET_TLS_CA"),
-    }
-)
-"""Settings of processes that may be newer than this one."""
-
 
 @cache
 def overlay(name: str) -> list[Document]:
@@ -136,14 +128,14 @@ def test_every_setting_is_one_of_the_service(documents: list[Document]) -> None:
     }
     for name, deployment in of_kind(documents, "Deployment").items():
         given = settings_given(documents, deployment)
-        assert given.keys() - common - COMING == set()
+        assert given.keys() - common == set()
         own = {
             entry["name"]
             for entry in container(deployment)["env"]
             if entry["name"].startswith("FACET_")
         }
         read = {entry.name for entry in service_variables(service_of(name))}
-        assert own - read - COMING == set()
+        assert own - read == set()
         for port in container(deployment)["ports"]:
             assert given[PORTS[port["name"]]] == str(port["containerPort"])
 

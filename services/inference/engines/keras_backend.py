@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from services.common.errors import ModelRefusedError
+from services.common.models.spared_imports import TRIED, spared
 
 
 def import_keras(backend: str) -> Any:
@@ -16,7 +17,8 @@ def import_keras(backend: str) -> Any:
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = backend
-    import keras
+    with spared(*(package for package in TRIED if package != backend)):
+        import keras
 
     if (running := keras.config.backend()) != backend:
         raise ModelRefusedError(

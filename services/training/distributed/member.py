@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from facet.training.v1 import training_pb2
 from services.common.errors import FacetError, InternalError
+from services.common.models.spared_imports import TRIED, spared
 from services.common.statuses import to_status
 from services.training.distributed.framing import read_frame, to_frame
 from services.training.distributed.messages import to_epoch_ended, to_stepped
@@ -101,7 +102,8 @@ def run_member(start: training_pb2.Start, voice: Voice) -> None:
             "task": {"type": "worker", "index": start.index},
         }
     )
-    import tensorflow as tf
+    with spared(*TRIED):
+        import tensorflow as tf
 
     from services.training import trainer
 

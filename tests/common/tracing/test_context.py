@@ -10,7 +10,11 @@ SPAN = "b7ad6b7169203331"
 
 
 @pytest.mark.parametrize(
-    "given", [b"a", b"3f0e-11", b"user:7/order=3+4@shop_1.x", b"x" * 128, new_request_id().encode()]
+    "given",
+    [
+        *(b"a", b"3f0e-11", b"user:7/order=3+4@shop_1.x", b"x" * 128),
+        pytest.param(new_request_id().encode(), id="new"),
+    ],
 )
 def test_a_sane_id_is_taken_over(given: bytes) -> None:
     assert sane_request_id(given) == given.decode()

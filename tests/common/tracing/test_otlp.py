@@ -1,14 +1,18 @@
 """Spans by OpenTelemetry, to a receiver that is there and to one that is not."""
 
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
 import structlog
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
 from facet.type.v1 import request_pb2
 from services.common.errors import InternalError, InvalidRequestError
+from services.common.tracing import otlp
 from services.common.tracing.context import Parent
 from services.common.tracing.otlp import OtlpTracer
 from services.common.tracing.span import Span
@@ -19,12 +23,33 @@ from tests.trace_receiver import TraceReceiver, receiving
 METHOD = "/facet.recognition.v1.RecognitionService/Recognize"
 PATIENCE_S = 20.0
 NOT_FOR_LONG_S = 0.2
+THREADS = ("last spans", "OtelBatchSpanRecordProcessor")
+"""Of every tracer."""
 
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[TraceReceiver]:
     with receiving() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End what tries on after a test, in a process that does not end with it."""
+    exporters: list[OTLPSpanExporter] = []
+
+    def exporter(**options: Any) -> OTLPSpanExporter:
+        exporters.append(OTLPSpanExporter(**options))
+        return exporters[-1]
+
+    monkeypatch.setattr(otlp, "OTLPSpanExporter", exporter)
+    yield
+    for each in exporters:
+        each.shutdown()
+    for thread in threading.enumerate():
+        if thread.name in THREADS:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
 
 
 def named(request_id: str = "r-1") -> request_pb2.RequestContext:

@@ -9,31 +9,33 @@ from facet.cli.training_progress import shown_training
 from services.common.models.repository import ModelRepository
 from services.training.history import EpochRecord
 from services.training.progress import StepReport
-from tests.cluster.commands import facet, says
+from tests.cluster.commands import facet_here, facet_within, says
 
 
 @pytest.mark.parametrize("workers", ["0", "two", "registry:", "registry:0", "consul:2"])
 def test_workers_that_mean_nothing_are_wrong_usage(workers: str, tmp_path: Path) -> None:
-    done = facet("train", "--home", str(tmp_path), "--workers", workers)
+    done = facet_here("train", "--home", str(tmp_path), "--workers", workers)
     assert done.returncode == 2
     assert says(done, "neither a number of workers, such as 4, nor registry:4")
 
 
 def test_without_workers_or_something_to_resume_one_sentence_says_so(tmp_path: Path) -> None:
     home = ("--home", str(tmp_path))
-    alone = facet("train", *home, "--workers", "registry:2")
+    alone = facet_here("train", *home, "--workers", "registry:2")
     assert alone.returncode == 1
     assert says(alone, "no training worker is free; start some with `facet train-worker`")
     assert f"Logs for TensorBoard: {tmp_path}/logs/training/" in alone.stderr
-    other = facet("train", *home, "--workers", "registry:2", "--resume", "--seed", "1")
+    other = facet_here("train", *home, "--workers", "registry:2", "--resume", "--seed", "1")
     assert other.returncode == 1
     assert says(other, "cannot be resumed with other settings: seed was 0 and is 1 now")
 
 
-@pytest.mark.timeout(120)
+# TensorFlow is loaded by the command and by each of its workers.
+@pytest.mark.timeout(300)
 def test_a_training_is_told_in_lines_and_published(tmp_path: Path) -> None:
     logs = tmp_path / "board"
-    done = facet(
+    done = facet_within(
+        280.0,
         *("train", "--home", str(tmp_path), "--workers", "2", "--epochs", "2"),
         *("--batch-size", "64", "--log-dir", str(logs)),
     )

@@ -110,7 +110,8 @@ def test_lost_workers_are_replaced_and_change_nothing_of_what_is_learned(
     killed, frozen = listener.notices
     assert "training-worker-1" in killed
     assert "training-worker-2" in frozen
-    assert "said nothing for 3 s" in frozen
+    # By its member, or by the channel to it: the first to miss it.
+    assert "said nothing for 3 s" in frozen or "the peer does not answer" in frozen
     assert Storage(f"{tmp_path}/digits/training").names() == ["lock"]
     assert set(psutil.Process().children()) <= others
     assert {path.parent.name for path in logs.rglob("*tfevents*")} == {
