@@ -128,13 +128,16 @@ async def test_who_may_set_no_filter_says_so_and_waits_all_the_same(
 
     monkeypatch.setattr(shared_port, "_drop_syn", refuse)
     loop = asyncio.get_running_loop()
-    with listen(0) as going, socket.create_connection(going.getsockname()):
-        with structlog.testing.capture_logs() as lines:
-            leaving = asyncio.create_task(leave_port([going]))
-            await until(lambda: bool(lines))
-            assert not leaving.done()
-            accepted, _ = await loop.sock_accept(going)
-            accepted.close()
-            await asyncio.wait_for(leaving, PATIENCE_S)
+    with (
+        listen(0) as going,
+        socket.create_connection(going.getsockname()),
+        structlog.testing.capture_logs() as lines,
+    ):
+        leaving = asyncio.create_task(leave_port([going]))
+        await until(lambda: bool(lines))
+        assert not leaving.done()
+        accepted, _ = await loop.sock_accept(going)
+        accepted.close()
+        await asyncio.wait_for(leaving, PATIENCE_S)
     (line,) = lines
     assert "no socket filters" in line["event"]
