@@ -97,8 +97,8 @@ def main(packages: Path) -> None:
     for name in WITH_TESTS:
         for folder in [*packages.glob(f"{name}/**/tests")]:
             shutil.rmtree(folder, ignore_errors=True)
-    for name in ("distutils", "f2py"):
-        shutil.rmtree(packages / "numpy" / name, ignore_errors=True)
+    # Its f2py stays: `from numpy import *`, which is how scipy begins, asks for it.
+    shutil.rmtree(packages / "numpy" / "distutils", ignore_errors=True)
     for pattern in FOR_COMPILERS:
         for path in [*packages.rglob(pattern)]:
             path.unlink()

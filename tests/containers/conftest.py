@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from tests.conftest import ROOT, need
+from tests.containers.dockerd import Docker, running_docker
 from tests.containers.engine import Engine, running_engine
 from tests.containers.supplies import (
     BUILD_PACKAGES,
@@ -21,9 +22,13 @@ from tests.containers.supplies import (
 )
 
 TOOLS: Final = ("podman", "runc", "mmdebstrap", "iptables", "nsenter", "ip", "make")
+DOCKER_TOOLS: Final = ("dockerd", "docker", "docker-compose", "setpriv")
 BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
 BASES: Final = {BASE: PACKAGES, "docker.io/library/python:3.11-bookworm": BUILD_PACKAGES}
-IMAGES: Final = ("gateway", "scheduler", "preprocessing", "aggregation", "inference")
+IMAGES: Final = (
+    *("gateway", "scheduler", "preprocessing", "aggregation", "inference"),
+    "training",
+)
 
 
 @pytest.fixture(scope="session")
@@ -71,12 +76,34 @@ def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.fixture(scope="session")
 def consul_image(engine: Engine, consul_binary: Path) -> str:
-    """An image of the real Consul."""
+    """An image of the real Consul, which is started as hashicorp/consul is."""
     folder = cache_folder() / "consul-image"
     folder.mkdir(exist_ok=True)
     shutil.copy(consul_binary, folder / "consul")
+    shutil.copy(Path(__file__).with_name("consul-entrypoint.sh"), folder / "docker-entrypoint.sh")
     (folder / "Containerfile").write_text(
-        f'FROM {BASE}\nCOPY consul /bin/consul\nUSER 100:1000\nENTRYPOINT ["/bin/consul"]\n'
+        f"FROM {BASE}\n"
+        "COPY consul docker-entrypoint.sh /usr/local/bin/\n"
+        "RUN install --directory --owner=100 --group=1000 /consul/data /consul/config\n"
+        'USER 100:1000\nVOLUME /consul/data\nENTRYPOINT ["docker-entrypoint.sh"]\n'
     )
-    engine("build", "--quiet", "--network=none", "--tag", "localhost/consul", str(folder))
+    options = ("--quiet", "--network=none", "--format=docker")
+    engine("build", *options, "--tag", "localhost/consul", str(folder))
     return "localhost/consul"
+
+
+@pytest.fixture(scope="session")
+def docker(
+    engine: Engine,
+    images: dict[str, str],
+    consul_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Docker]:
+    """A dockerd that has the images by the names which compose.yaml gives them."""
+    if missing := [tool for tool in DOCKER_TOOLS if shutil.which(tool) is None]:
+        need("containers", f"there is no {', '.join(missing)}")
+    folder = tmp_path_factory.mktemp("docker")
+    with running_docker(cache_folder() / "docker", folder) as running:
+        names = {f"facet-{name}:{facet_version()}": image for name, image in images.items()}
+        running.take(engine, names | {"hashicorp/consul:1.19": consul_image}, folder)
+        yield running

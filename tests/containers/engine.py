@@ -88,17 +88,21 @@ class Engine:
 
     def processes(self, name: str) -> list[dict[str, str]]:
         """Return /proc/<pid>/status of every process of a container."""
-        first = int(self.inspect(name)["State"]["Pid"])
-        inside = os.readlink(f"/proc/{first}/ns/pid")
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.readlink(folder / "ns" / "pid") == inside:
-                    lines = (folder / "status").read_text().splitlines()
-                    found.append({key: value.strip() for key, _, value in map(_split, lines)})
-            except OSError:
-                continue  # it has ended
-        return found
+        return processes_beside(int(self.inspect(name)["State"]["Pid"]))
+
+
+def processes_beside(pid: int) -> list[dict[str, str]]:
+    """Return /proc/<pid>/status of every process in the namespace of one's process ids."""
+    inside = os.readlink(f"/proc/{pid}/ns/pid")
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(folder / "ns" / "pid") == inside:
+                lines = (folder / "status").read_text().splitlines()
+                found.append({key: value.strip() for key, _, value in map(_split, lines)})
+        except OSError:
+            continue  # it has ended
+    return found
 
 
 def _split(line: str) -> tuple[str, str, str]:
