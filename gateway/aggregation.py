@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import structlog
 
 from facet.aggregation.v1 import aggregation_pb2, aggregation_pb2_grpc
 from facet.recognition.v1 import recognition_pb2
-from facet.type.v1 import model_pb2
+from facet.type.v1 import model_pb2, request_pb2
 from gateway.coalescer import Coalescer
 from gateway.requests import Options, Output, Prepared, image_errors
 from services.common.deadline import Deadline
@@ -22,7 +23,7 @@ from services.common.rpc.fleet import Fleet
 from services.common.rpc.links import Link
 from services.common.statuses import from_status, to_status
 from services.common.tracing.context import of_requests
-from services.common.tracing.span import CURRENT
+from services.common.tracing.span import CURRENT, NOBODY
 
 log = structlog.get_logger(__name__)
 
@@ -45,10 +46,19 @@ def connect_aggregation(
     return Link(instance.address, open_stream, on_change, tls=tls)
 
 
-class _Job(NamedTuple):
-    item: aggregation_pb2.CombineItem
+@dataclass(slots=True, eq=False)
+class _Job:
+    """What is to be combined; a message only when it leaves, so that scores are copied once."""
+
+    images: int
+    top_k: int
+    outputs: Sequence[Output]
+    members: Sequence[tuple[float, Sequence[Output]]]
+    """Of an ensemble, which has no outputs of its own."""
     model: model_pb2.ModelDescriptor
     deadline: Deadline
+    context: request_pb2.RequestContext = field(default_factory=lambda: NOBODY.context)
+    """Of the step that it is."""
 
 
 class AggregationClient:
@@ -82,13 +92,8 @@ class AggregationClient:
 
         Raises DeadlineExceededError, and UnavailableError when no instance can be reached.
         """
-        item = aggregation_pb2.CombineItem(
-            descriptor_digest=model.digest,
-            images=prepared.count,
-            top_k=options.top_k,
-            pieces=_pieces(outputs),
-        )
-        return await self._results(item, image_errors(prepared, outputs), model, deadline)
+        job = _Job(prepared.count, options.top_k, outputs, (), model, deadline)
+        return await self._results(job, image_errors(prepared, outputs))
 
     async def combine_members(
         self,
@@ -104,37 +109,23 @@ class AggregationClient:
         `members` are the weight and the outputs of each member that answered, `errors` those of
         the pictures that no member has scores for. Raises as `combine` does.
         """
-        item = aggregation_pb2.CombineItem(
-            descriptor_digest=model.digest,
-            images=count,
-            top_k=options.top_k,
-            rule=model.ensemble.rule,
-            members=[
-                aggregation_pb2.MemberScores(weight=weight, pieces=_pieces(outputs))
-                for weight, outputs in members
-            ],
-        )
-        return await self._results(item, errors, model, deadline)
+        job = _Job(count, options.top_k, (), members, model, deadline)
+        return await self._results(job, errors)
 
     async def _results(
-        self,
-        item: aggregation_pb2.CombineItem,
-        errors: Mapping[int, FacetError],
-        model: model_pb2.ModelDescriptor,
-        deadline: Deadline,
+        self, job: _Job, errors: Mapping[int, FacetError]
     ) -> Sequence[recognition_pb2.ImageResult]:
         for error in errors.values():
             self.image_errors.add(error.reason)
-        if len(errors) == item.images:
+        if len(errors) == job.images:
             return [
                 recognition_pb2.ImageResult(error=to_status(e)) for _, e in sorted(errors.items())
             ]
         since = time.perf_counter()
         late = "the deadline passed during aggregation"
         with CURRENT.get().begin("combine") as span:
-            item.context.CopyFrom(span.context)
-            job = _Job(item, model, deadline)
-            (combined,) = await self._coalescer.submit([job], deadline, late)
+            job.context = span.context
+            (combined,) = await self._coalescer.submit([job], job.deadline, late)
         self.seconds.observe(time.perf_counter() - since)
         if combined.error.code:
             raise from_status(combined.error)
@@ -155,7 +146,7 @@ class AggregationClient:
                     "aggregation lost",
                     aggregation=name,
                     error=error.message,
-                    **of_requests(job.item.context for job in jobs),
+                    **of_requests(job.context for job in jobs),
                 )
                 lost.append(name)
         raise LinkLostError(f"aggregation went away {len(lost)} times during one call")
@@ -176,15 +167,7 @@ class AggregationClient:
 
 def _weight(job: _Job) -> int:
     """Rows of scores in the item."""
-    return job.item.images * max(1, len(job.item.members))
-
-
-def _pieces(outputs: Sequence[Output]) -> list[aggregation_pb2.PieceScores]:
-    return [
-        aggregation_pb2.PieceScores(positions=output.positions, scores=output.scores)
-        for output in outputs
-        if output.scores is not None
-    ]
+    return job.images * max(1, len(job.members))
 
 
 def _request(
@@ -192,8 +175,24 @@ def _request(
 ) -> aggregation_pb2.CombineRequest:
     request = aggregation_pb2.CombineRequest(timeout_ms=deadline.remaining_ms)
     for job in jobs:
-        item = request.items.add()
-        item.CopyFrom(job.item)
+        item = request.items.add(
+            descriptor_digest=job.model.digest,
+            images=job.images,
+            top_k=job.top_k,
+            context=job.context,
+        )
+        _add_pieces(item.pieces, job.outputs)
+        if job.members:
+            item.rule = job.model.ensemble.rule
+        for weight, outputs in job.members:
+            _add_pieces(item.members.add(weight=weight).pieces, outputs)
         if job.model.digest not in known:
             item.descriptor.CopyFrom(job.model)
     return request
+
+
+def _add_pieces(pieces: Any, outputs: Sequence[Output]) -> None:
+    """Add the scores to a repeated field of aggregation_pb2.PieceScores."""
+    for output in outputs:
+        if output.scores is not None:
+            pieces.add(positions=output.positions, scores=output.scores)

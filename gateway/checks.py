@@ -65,12 +65,12 @@ class Limits:
                 f"not {tensor.dtype}",
                 reason="WRONG_DTYPE",
             )
-        data = tensor.data
-        count = tensor.shape[0] if tensor.shape else 0
-        if tuple(tensor.shape[1:]) != row or len(data) != count * nbytes:
+        data, shape = tensor.data, list(tensor.shape)
+        count = shape[0] if shape else 0
+        if shape != [count, *row] or len(data) != count * nbytes:
             raise InvalidRequestError(
                 f"the tensor must be [n, {', '.join(map(str, row))}] with as many bytes, "
-                f"not {list(tensor.shape)} with {len(data)} bytes",
+                f"not {shape} with {len(data)} bytes",
                 reason="WRONG_SHAPE",
             )
         if count == 0:
