@@ -263,3 +263,19 @@ def test_with_an_object_store_there_is_no_volume_of_models(tmp_path: Path) -> No
         source.get("secretRef", {}).get("name") for source in container(inference)["envFrom"]
     ]
     assert secrets[-2:] == ["facet-consul", "facet-s3"]
+
+
+@pytest.mark.parametrize("components", [("consul-tls",), COMPONENTS], ids=["alone", "with all"])
+def test_consul_is_asked_by_tls(components: tuple[str, ...], tmp_path: Path) -> None:
+    documents = render_with("cpu", components, tmp_path)
+    for deployment in of_kind(documents, "Deployment").values():
+        given, only = settings_given(documents, deployment), container(deployment)
+        assert given["FACET_REGISTRY"] == "consuls://$(CONSUL_HOST):8501"
+        names = [entry["name"] for entry in only["env"]]
+        # Kubernetes fills in what was said before.
+        assert names.index("CONSUL_HOST") < names.index("FACET_REGISTRY")
+        authority = Path(given["FACET_CONSUL_CA"])
+        (mount,) = (m for m in only["volumeMounts"] if Path(m["mountPath"]) == authority.parent)
+        assert mount["readOnly"] is True
+        (volume,) = (v for v in pod(deployment)["volumes"] if v["name"] == mount["name"])
+        assert volume["secret"] == {"secretName": "facet-consul-ca"}
