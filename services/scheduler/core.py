@@ -229,7 +229,8 @@ class Scheduler:
         if not self._placing.due(now):
             return []
         coming = {model for model in self._expected.models if self._expected.images(model)}
-        return self._placing.orders(now, self._backlog.queues.keys() | coming, self._stop)
+        waiting = self._backlog.queues.keys() | coming
+        return self._placing.orders(now, waiting, self._stop, self._fleet.restore)
 
     @property
     def wake_at(self) -> float | None:

@@ -1,7 +1,7 @@
 """What is known of the shards: credits, grants in hand, clocks and costs."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,8 @@ class Shard:
     """Of every version that it served since it joined."""
     full_batch_s: dict[ModelKey, float] = field(default_factory=dict)
     """Seconds that the images it ran take at full-batch speed, by version."""
+    withdrawn: dict[ModelKey, Serving] = field(default_factory=dict)
+    """Versions that it has and gets no grants for, until it says again what it has."""
     credits: deque[float] = field(default_factory=deque)
     """When each pull that is not granted yet was made."""
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -71,17 +73,22 @@ class Fleet:
         for model in shard.members:
             self._remove(model, name)
         shard.members = {}
+        shard.withdrawn = {}
         for model, terms in serving.items():
-            if model not in shard.costs:
-                shard.costs[model] = CostModel(prior(terms.measured))
-            member = Member(shard.clock, terms, shard.costs[model])
-            shard.members[model] = member
-            self._lanes.setdefault(model, Lane()).add(member, ready=bool(shard.credits))
+            self._add(shard, model, terms)
 
     def withdraw(self, name: str, model: ModelKey) -> None:
         """The shard serves a version no more, whatever it has in hand; harmless if it did not."""
-        if self.shards[name].members.pop(model, None) is not None:
+        shard = self.shards[name]
+        if (member := shard.members.pop(model, None)) is not None:
+            shard.withdrawn[model] = member.serving
             self._remove(model, name)
+
+    def restore(self, name: str, models: Collection[ModelKey]) -> None:
+        """The shard serves these of the withdrawn versions after all."""
+        shard = self.shards[name]
+        for model in shard.withdrawn.keys() & models:
+            self._add(shard, model, shard.withdrawn.pop(model))
 
     def pulled(self, name: str, now: float, remaining_s: float, flight_s: float | None) -> None:
         """Add a credit; what the shard says of its own rest counts more than our prediction."""
@@ -199,6 +206,13 @@ class Fleet:
     def _set_ready(self, shard: Shard, *, ready: bool) -> None:
         for model, member in shard.members.items():
             self._lanes[model].set_ready(member, ready)
+
+    def _add(self, shard: Shard, model: ModelKey, terms: Serving) -> None:
+        if model not in shard.costs:
+            shard.costs[model] = CostModel(prior(terms.measured))
+        member = Member(shard.clock, terms, shard.costs[model])
+        shard.members[model] = member
+        self._lanes.setdefault(model, Lane()).add(member, ready=bool(shard.credits))
 
     def _remove(self, model: ModelKey, name: str) -> None:
         lane = self._lanes[model]

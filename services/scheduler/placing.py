@@ -165,11 +165,13 @@ class Placing:
         now: float,
         waiting: AbstractSet[ModelKey],
         stop: Callable[[str, ModelKey], bool],
+        go_on: Callable[[str, Collection[ModelKey]], None],
     ) -> list[Order]:
         """Return the orders that can be given now.
 
         `waiting` are models with pieces that wait. `stop(shard, model)` sees to it that the shard
-        gets no more grants for the model, and tells whether it has none in hand.
+        gets no more grants for the model, and tells whether it has none in hand; `go_on(shard,
+        models)` that it gets them again, where the plan has changed before that was so.
         """
         if now >= self._replan_at:
             self._plan = self._new_plan(now, waiting)
@@ -181,7 +183,9 @@ class Placing:
         for shard in shards:
             shelf = self._shelves[shard]
             hold = self._next_hold(shard, shelf, waiting)
-            self._stopping.discard(shard)
+            if shard in self._stopping:
+                self._stopping.discard(shard)
+                go_on(shard, hold)
             if shelf.told is not None and set(hold) == set(shelf.told):
                 continue
             leaving = [model for model in shelf.loaded if model not in hold]

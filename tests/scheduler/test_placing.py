@@ -1,5 +1,6 @@
 """More models than fit: nothing that could be answered is lost, whatever comes and goes."""
 
+from collections.abc import Collection
 from typing import Final
 
 from hypothesis import settings
@@ -10,7 +11,7 @@ from services.common.models.key import ModelKey
 from services.common.scheduling.costs import Ran
 from services.scheduler.core import Scheduler
 from services.scheduler.descriptors import Grant, Piece, PieceKey, Serving, Why
-from services.scheduler.placing import ASKED_S, CURRENT, Offer, Offered, Placing
+from services.scheduler.placing import ASKED_S, CURRENT, REPLAN_S, Offer, Offered, Placing
 
 MODELS: Final = [ModelKey(name, version) for name in "abc" for version in (1, 2)]
 A, B = MODELS[0], MODELS[2]
@@ -92,6 +93,8 @@ class MoreModelsThanFit(RuleBasedStateMachine):
         self.core = Scheduler("epoch", hedge_share=0.0)
         self.shards: dict[str, SimulatedShard] = {}
         self.repository: dict[ModelKey, int] = {}
+        self.sizes: dict[ModelKey, int] = {}
+        """Of every version that there ever was."""
         self.now = 0.0
         self.pieces = 0
         self.hot: ModelKey | None = None
@@ -106,7 +109,8 @@ class MoreModelsThanFit(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(MODELS), size=st.integers(1, 6))
     def add(self, key: ModelKey, size: int) -> None:
-        self.repository.setdefault(key, size)
+        # Versions do not change: one that comes again has the size that it had.
+        self.repository[key] = self.sizes.setdefault(key, size)
         self._offer()
 
     @precondition(lambda self: self.repository)
@@ -214,6 +218,10 @@ TestMoreModelsThanFit = MoreModelsThanFit.TestCase
 TestMoreModelsThanFit.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
+def _nothing(shard: str, models: Collection[ModelKey]) -> None:
+    """Nobody goes on with anything."""
+
+
 def placing(shards: int, budget: int = 10) -> Placing:
     """Shards that offer two versions of a model, of which they have the first."""
     made = Placing()
@@ -221,14 +229,14 @@ def placing(shards: int, budget: int = 10) -> Placing:
         name = f"s{number}"
         made.has(name, [A])
         made.offered(name, Offer(budget, {A: Offered(4, standing=CURRENT)}))
-    for order in made.orders(0.0, frozenset(), lambda *_: True):
+    for order in made.orders(0.0, frozenset(), lambda *_: True, _nothing):
         assert order.hold == (A,)
     return made
 
 
 def loading(made: Placing, now: float) -> list[str]:
     """Shards that are told to load B as well."""
-    orders = made.orders(now, frozenset(), lambda *_: True)
+    orders = made.orders(now, frozenset(), lambda *_: True, _nothing)
     return [order.shard for order in orders if B in order.hold]
 
 
@@ -258,10 +266,10 @@ def test_a_model_leaves_when_its_last_grant_is_finished() -> None:
     def stop(shard: str, model: ModelKey) -> bool:
         return (shard, model) not in busy
 
-    assert made.orders(1.0, frozenset(), stop) == []
+    assert made.orders(1.0, frozenset(), stop, _nothing) == []
     assert made.due(1.001)  # looked at again with every message
     busy.clear()
-    (order,) = made.orders(1.002, frozenset(), stop)
+    (order,) = made.orders(1.002, frozenset(), stop, _nothing)
     assert order.hold == (B,)
     assert made.leaves("s0", A)
     assert not made.due(1.003)
@@ -271,21 +279,21 @@ def test_what_a_refused_request_wanted_is_loaded_for_a_while() -> None:
     made = placing(1, budget=4)
     made.offered("s0", Offer(4, {A: Offered(4, standing=CURRENT), B: Offered(4)}))
     made.asked(B, 1, 1.0, served=False)
-    (order,) = made.orders(1.0, frozenset(), lambda *_: True)
+    (order,) = made.orders(1.0, frozenset(), lambda *_: True, _nothing)
     assert order.hold == (B,)
     made.has("s0", [B])
     made.asked(A, 1, 1.5, served=False)
-    assert made.orders(1.5, frozenset(), lambda *_: True) == []  # it has its turn
+    assert made.orders(1.5, frozenset(), lambda *_: True, _nothing) == []  # it has its turn
     made.asked(A, 1, 1.0 + ASKED_S, served=False)
-    (order,) = made.orders(1.0 + ASKED_S, frozenset(), lambda *_: True)
+    (order,) = made.orders(1.0 + ASKED_S, frozenset(), lambda *_: True, _nothing)
     assert order.hold == (A,)
 
 
 def test_a_version_that_is_gone_stays_for_those_who_wait() -> None:
     made = placing(1)
     made.offered("s0", Offer(10))
-    assert made.orders(1.0, frozenset({A}), lambda *_: True) == []
-    (order,) = made.orders(3.0, frozenset(), lambda *_: True)
+    assert made.orders(1.0, frozenset({A}), lambda *_: True, _nothing) == []
+    (order,) = made.orders(3.0, frozenset(), lambda *_: True, _nothing)
     assert order.hold == ()
 
 
@@ -297,9 +305,23 @@ def test_models_that_are_all_asked_for_take_turns() -> None:
         now = 1 + tenth / 10
         for model in (A, A, A, A, A, B):
             made.asked(model, 1, now, served=model == holds)
-        for order in made.orders(now, frozenset({A, B}), lambda *_: True):
+        for order in made.orders(now, frozenset({A, B}), lambda *_: True, _nothing):
             (holds,) = order.hold
             made.has("s0", order.hold)
             turns.append(holds)
     assert turns[:2] == [B, A]
     assert 5 <= len(turns) <= 10  # each stays for a while
+
+
+def test_a_model_goes_on_when_somebody_asks_for_it_before_it_has_left() -> None:
+    made = placing(1, budget=4)
+    made.offered("s0", Offer(4, {A: Offered(4), B: Offered(4, standing=CURRENT)}))
+    gone_on: list[tuple[str, Collection[ModelKey]]] = []
+
+    def go_on(shard: str, models: Collection[ModelKey]) -> None:
+        gone_on.append((shard, models))
+
+    assert made.orders(1.0, frozenset(), lambda *_: False, go_on) == []
+    assert not gone_on
+    assert made.orders(1.0 + REPLAN_S, frozenset({A}), lambda *_: False, go_on) == []
+    assert gone_on == [("s0", (A,))]
