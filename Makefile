@@ -10,8 +10,8 @@ UV := $(BIN)/uv
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m facet.demo
 
-# With 2, tests share out among two processes (see tests/lanes.py); 0: all in one.
-TEST_PROCESSES ?= 0
+# How the tests share out is said in tests/lanes.py; 0: one after the other, in one process.
+TEST_PROCESSES ?= 2
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) $(PYTEST_ARGS)
