@@ -166,7 +166,7 @@ class AggregationClient:
 
 
 def _weight(job: _Job) -> int:
-    """Rows of scores in the item."""
+    """Return the rows of scores in the job."""
     return job.images * max(1, len(job.members))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import grpc
 import pytest
@@ -12,17 +11,11 @@ from facet.cluster.v1 import cluster_pb2
 from services.common.models.repository import ModelRepository
 from services.common.statuses import from_status
 from tests.gateway.whole import Client, Whole, png, request_for, whole
-from tests.inference.models import MODEL, repository_in
+from tests.inference.models import MODEL
 from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 class Watch:

@@ -1,7 +1,6 @@
 """Pieces find their shards."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -9,17 +8,11 @@ from services.common.models.repository import ModelRepository
 from services.scheduler.descriptors import Piece, PieceKey
 from tests.fakes import POISON, MemoryRegistry
 from tests.gateway.dispatching import Stage, check, dispatching, leading, started
-from tests.inference.models import MODEL, repository_in
+from tests.inference.models import MODEL
 from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 async def test_a_request_is_answered(repository: ModelRepository) -> None:

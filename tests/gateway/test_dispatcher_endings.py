@@ -1,24 +1,16 @@
 """Requests that are refused, come too late or are not wanted any more leave nothing behind."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from services.common.errors import DeadlineExceededError, OverloadedError
 from services.common.models.repository import ModelRepository
 from tests.gateway.dispatching import Stage, check, started
-from tests.inference.models import repository_in
 from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 async def test_a_deadline_ends_the_waiting_and_leaves_nothing(

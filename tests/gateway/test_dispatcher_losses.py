@@ -1,7 +1,6 @@
 """Shards and schedulers die, hang, drain and change; every piece is answered all the same."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -10,17 +9,10 @@ from services.common.rpc.leader import SCHEDULER_ROLE
 from services.scheduler.core import Scheduler as Core
 from tests.gateway.dispatching import Stage, check, leading, started
 from tests.in_process import running_shard
-from tests.inference.models import repository_in
 from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 async def test_what_a_dead_shard_had_is_done_by_another(repository: ModelRepository) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -17,19 +16,13 @@ from services.common.statuses import DOMAIN, from_status
 from services.common.tensors import to_message
 from tests.gateway.whole import Client, Whole, png, request_for, scores, whole
 from tests.in_process import RunningShard
-from tests.inference.models import MODEL, pictures, repository_in, scores_of
+from tests.inference.models import MODEL, pictures, scores_of
 from tests.leaks import no_task_left  # noqa: F401
 from tests.models.contents import CLASSES, SPEC
 from tests.outgoing import Outgoing
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 def expected(value: int) -> dict[int, float]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,17 +13,11 @@ from gateway.__main__ import Gateway
 from services.common.models.repository import ModelRepository
 from tests.gateway.whole import Client, Whole, png, request_for, scores, whole
 from tests.in_process import RunningShard
-from tests.inference.models import repository_in, scores_of
+from tests.inference.models import scores_of
 from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 @asynccontextmanager

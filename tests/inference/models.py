@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from services.common.models.key import ModelKey
 from services.common.models.repository import ModelRepository
@@ -18,6 +19,12 @@ from tests.models.contents import CLASSES, SPEC, write_content
 
 MODEL: Final = ModelKey("sums", 1)
 MAX_BATCH: Final = 16
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    """A repository with the model."""
+    return repository_in(tmp_path)
 
 
 def repository_in(folder: Path, *names: str) -> ModelRepository:

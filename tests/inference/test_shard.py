@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 
 import grpc
 import pytest
@@ -19,7 +18,7 @@ from services.common.models.repository import ModelRepository
 from services.inference.servicer import _set_within
 from tests.fakes import MemoryRegistry
 from tests.in_process import running_shard
-from tests.inference.models import MAX_BATCH, MODEL, repository_in
+from tests.inference.models import MAX_BATCH, MODEL
 from tests.inference.shard_calls import (
     announcement,
     call,
@@ -35,12 +34,6 @@ from tests.scheduler.helpers import dispatcher
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 async def test_a_shard_asks_for_work_and_does_it_again_and_again(

@@ -1,7 +1,6 @@
 """A shard that drains finishes what it has, says so, and takes no more."""
 
 import asyncio
-from pathlib import Path
 
 import grpc
 import pytest
@@ -13,7 +12,6 @@ from services.common.errors import (
 from services.common.models.repository import ModelRepository
 from tests.fakes import MemoryRegistry
 from tests.in_process import running_shard
-from tests.inference.models import repository_in
 from tests.inference.shard_calls import (
     announcement,
     call,
@@ -27,12 +25,6 @@ from tests.scheduler.helpers import dispatcher
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 async def test_draining_finishes_what_is_in_hand(repository: ModelRepository) -> None:

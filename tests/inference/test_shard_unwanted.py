@@ -1,7 +1,6 @@
 """Work on a shard that nobody wants any more ends, or is counted as wasted, and harms nobody."""
 
 import asyncio
-from pathlib import Path
 
 import grpc
 import pytest
@@ -12,7 +11,6 @@ from services.common.errors import (
     LinkLostError,
 )
 from services.common.models.repository import ModelRepository
-from tests.inference.models import repository_in
 from tests.inference.shard_calls import (
     announcement,
     call,
@@ -25,12 +23,6 @@ from tests.leaks import no_task_left  # noqa: F401
 from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.usefixtures("no_task_left")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> ModelRepository:
-    """A repository with the model."""
-    return repository_in(tmp_path)
 
 
 def unwanted(
